@@ -1,0 +1,1 @@
+"""The contract between processes: one file per varlink interface, with its client."""

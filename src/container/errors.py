@@ -1,0 +1,71 @@
+"""The one error of this system and its closed set of codes.
+
+ContainerError(code, message, cause)
+    code     decides what the reader does; nobody reads the text to decide
+    message  what was attempted, on what, why it failed, what to do
+    cause    the ContainerError below it, if any: folded into the text as `(cause: "code: "message"")`
+"""
+
+import enum
+
+
+class ErrorCode(enum.Enum):
+    """The codes that cross process boundaries; a code that a peer does not know becomes UNKNOWN."""
+
+    NOT_FOUND = "notFound"
+    EXISTS = "exists"
+    INVALID_ARGUMENT = "invalidArgument"
+    INVALID_STATE = "invalidState"
+    UNSUPPORTED = "unsupported"
+    UNAUTHENTICATED = "unauthenticated"
+    INTERRUPTED = "interrupted"
+    TIMEOUT = "timeout"
+    INTERNAL = "internalError"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def parse(cls, text: str) -> "ErrorCode":
+        """The code named by `text`, UNKNOWN when there is none."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls.UNKNOWN
+
+
+class ContainerError(Exception):
+    """An expected failure, ready to be shown to a user."""
+
+    def __init__(self, code: ErrorCode, message: str, cause: "ContainerError | None" = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.cause = cause
+
+    def describe(self) -> str:
+        """`message (cause: "code: "message"")`, nested from the outside in (contract 1.4)."""
+        if self.cause is None:
+            return self.message
+        return f'{self.message} (cause: "{self.cause.code.value}: "{self.cause.describe()}"")'
+
+    def __str__(self) -> str:
+        return self.describe()
+
+
+def not_found(message: str) -> ContainerError:
+    """ContainerError(NOT_FOUND)."""
+    return ContainerError(ErrorCode.NOT_FOUND, message)
+
+
+def invalid_argument(message: str) -> ContainerError:
+    """ContainerError(INVALID_ARGUMENT)."""
+    return ContainerError(ErrorCode.INVALID_ARGUMENT, message)
+
+
+def invalid_state(message: str) -> ContainerError:
+    """ContainerError(INVALID_STATE)."""
+    return ContainerError(ErrorCode.INVALID_STATE, message)
+
+
+def internal(message: str) -> ContainerError:
+    """ContainerError(INTERNAL)."""
+    return ContainerError(ErrorCode.INTERNAL, message)

@@ -1,0 +1,1 @@
+"""The nouns of this system: frozen dataclasses that do no I/O."""

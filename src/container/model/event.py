@@ -1,0 +1,64 @@
+"""What streaming calls report while they work."""
+
+from dataclasses import dataclass
+
+from container.model.image import Rootfs
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of a longer task: `step` of `steps` begins at 1; `items` and `bytes` count within the step."""
+
+    description: str
+    step: int = 0
+    steps: int = 0
+    items: int | None = None
+    total_items: int | None = None
+    bytes: int | None = None
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class ProcessEvent:
+    """One reply of `start` and `exec`; exactly one field is set but for `process`, which goes with `started`.
+
+    `exit_code` is the process's own, or 128 + the signal that ended it.
+    """
+
+    progress: Progress | None = None
+    started: bool | None = None
+    process: str | None = None  # id to name the process by: the container's id for its init process
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class CreateEvent:
+    """One reply of `create`; the last one has the id."""
+
+    progress: Progress | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageEvent:
+    """One reply of an image task; the last one has the full references, or the rejected members of an archive."""
+
+    progress: Progress | None = None
+    references: list[str] | None = None
+    rejected: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class PrepareEvent:
+    """One reply of `Prepare`; the last one has the root file system."""
+
+    progress: Progress | None = None
+    rootfs: Rootfs | None = None
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """Paths: `stdio` in docker's json-file format (rotated to `.1`, `.2` …), `boot` as plain text."""
+
+    stdio: str
+    boot: str

@@ -1,0 +1,38 @@
+"""The system as a whole (contract 3.5)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Health:
+    """Answer of the API server to a ping. `accelerator` is `kvm` or `tcg`, with the reason for the choice."""
+
+    app_root: str
+    install_root: str
+    log_root: str
+    api_server_version: str
+    api_server_commit: str
+    api_server_build: str
+    api_server_app_name: str
+    accelerator: str
+    accelerator_reason: str
+    supervisor: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An installed guest kernel: an uncompressed `vmlinux` or a bzImage, and the directory of its modules, if any."""
+
+    path: str
+    architecture: str
+    release: str | None = None
+    modules: str | None = None
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Verdict of the accelerator probe. `speed` multiplies timeouts: 1.0 on KVM, more under emulation."""
+
+    name: str  # kvm or tcg
+    reason: str
+    speed: float

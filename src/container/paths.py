@@ -1,0 +1,74 @@
+"""Where things live: the roots of one system, and the socket of each service in it."""
+
+import os
+import sys
+
+APISERVER = "io.container.apiserver"
+SUPERVISOR = "io.container.supervisor"
+IMAGES = "io.container.core.container-core-images"
+NETWORK_PREFIX = "io.container.network."
+RUNTIME_PREFIX = "io.container.runtime."
+SUN_PATH_MAX = 107
+
+
+def network_service(plugin: str, network: str) -> str:
+    """Service name of the helper of one network."""
+    return f"{NETWORK_PREFIX}{plugin}.{network}"
+
+
+def runtime_service(plugin: str, container: str) -> str:
+    """Service name of the runtime helper of one container."""
+    return f"{RUNTIME_PREFIX}{plugin}.{container}"
+
+
+class Roots:
+    """The directories of one system; two systems with different roots live side by side.
+
+    `CONTAINER_APP_ROOT`, `CONTAINER_RUN_ROOT`, `CONTAINER_INSTALL_ROOT`, `CONTAINER_LOG_ROOT` win over the defaults.
+    """
+
+    def __init__(self, app: str, run: str, install: str, log: str, config: str) -> None:
+        self.app = app  # records, images, bundles
+        self.run = run  # sockets, pid files; gone after a reboot
+        self.install = install  # libexec/container/plugins, libexec/container-plugins, etc/container
+        self.log = log  # one file per service
+        self.config = config  # the user's config.toml
+
+    @classmethod
+    def from_environment(cls) -> "Roots":
+        """The roots that this process's environment and user imply."""
+        env, uid = os.environ, os.getuid()
+        home = os.path.expanduser("~")
+        if uid == 0:
+            app, run = "/var/lib/container", "/run/container"
+        else:
+            app = os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local/share"), "container")
+            runtime = env.get("XDG_RUNTIME_DIR")
+            run = os.path.join(runtime, "container") if runtime else f"/tmp/container-{uid}"
+        app = env.get("CONTAINER_APP_ROOT") or app
+        install = env.get("CONTAINER_INSTALL_ROOT") or sys.prefix
+        config_home = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+        return cls(
+            app=app,
+            run=env.get("CONTAINER_RUN_ROOT") or run,
+            install=install,
+            log=env.get("CONTAINER_LOG_ROOT") or os.path.join(app, "logs"),
+            config=os.path.join(config_home, "container", "config.toml"),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these roots."""
+        return {
+            "CONTAINER_APP_ROOT": self.app,
+            "CONTAINER_RUN_ROOT": self.run,
+            "CONTAINER_INSTALL_ROOT": self.install,
+            "CONTAINER_LOG_ROOT": self.log,
+        }
+
+    def socket(self, service: str) -> str:
+        """Path of a service's socket; may be longer than a sun_path (see `ipc`)."""
+        return os.path.join(self.run, service)
+
+    def bundle(self, container: str) -> str:
+        """Directory of one container."""
+        return os.path.join(self.app, "containers", container)
