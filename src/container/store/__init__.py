@@ -1,0 +1,1 @@
+"""Files and records on disk: atomic replacement, locks between processes, one JSON record per entity."""
