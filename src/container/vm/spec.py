@@ -1,0 +1,65 @@
+"""What a virtual machine is made of: complete before QEMU starts, and the only input of `argv`."""
+
+from dataclasses import dataclass, field
+
+from container.model.system import Accelerator
+
+AGENT_PORT = "io.container.agent"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A virtio-blk disk; the guest finds it by `serial` (at most 20 bytes).
+
+    `format` is a QEMU block driver: `raw`, or `vmdk` for a descriptor of flat extents. `discard` passes the guest's
+    TRIM on to the file, so that freed blocks become holes.
+    """
+
+    path: str
+    serial: str
+    format: str = "raw"
+    read_only: bool = False
+    discard: bool = False
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A virtio-net card; the guest finds it by its MAC address.
+
+    `tap` is an open TAP descriptor (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR) of this process. It stays the caller's: QEMU
+    gets its own copy when the machine starts, and the caller may close it then.
+    """
+
+    mac: str
+    tap: int
+
+
+@dataclass(frozen=True)
+class VMSpec:
+    """A virtual machine. `name` is the container's id; it shows in process lists and errors.
+
+    `kernel` is a `vmlinux` (PVH entry) or bzImage for amd64, an Image for arm64; `kernel_arguments` are appended to the
+    ones that `argv` chooses, so they win. `machine` is `q35` (amd64) or `virt` (arm64); None picks by architecture.
+    """
+
+    name: str
+    architecture: str  # amd64 or arm64
+    accelerator: Accelerator
+    kernel: str
+    initramfs: str
+    cpus: int
+    memory_in_bytes: int
+    kernel_arguments: tuple[str, ...] = ()
+    machine: str | None = None
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    firmware_path: tuple[str, ...] = field(default=())  # more directories for QEMU's `-L`
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The descriptors and the file that join one QEMU process to its owner."""
+
+    monitor: int  # stream socket for QMP
+    agent: int  # stream socket for the virtio-serial port AGENT_PORT
+    boot_log: str  # file that gets the guest's console
