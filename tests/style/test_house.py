@@ -49,23 +49,16 @@ def test_functions_stay_small_and_modules_say_what_they_are(path: Path) -> None:
             assert ast.get_docstring(node), f"{path}:{node.lineno} {node.name} has no docstring"
 
 
-def test_system_interfaces_live_in_linux_only() -> None:
-    """Only `linux/` knows ctypes, ioctl numbers and C structs."""
+def test_ctypes_lives_in_linux_only() -> None:
+    """Only `linux/` calls the C library by hand."""
     for path in MODULES:
-        if path.parent.name == "linux":
-            continue
-        imported = {
+        names = {
             alias.name
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Import)
             for alias in node.names
         }
-        assert not imported & {"ctypes", "fcntl", "termios"} or _allowed(path, imported), f"{path} imports {imported}"
-
-
-def _allowed(path: Path, imported: set[str]) -> bool:
-    """File locks and terminal modes are the standard library's own interface; ctypes never is."""
-    return "ctypes" not in imported
+        assert "ctypes" not in names or path.parent.name == "linux", f"{path} imports ctypes"
 
 
 def test_no_file_has_a_vague_name() -> None:
