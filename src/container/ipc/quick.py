@@ -1,0 +1,152 @@
+"""The synchronous client: one call, no event loop, hardly any imports (json is the costliest).
+
+    images = call(roots.socket(paths.IMAGES), "io.container.Images.List", {})["images"]
+    for event in stream(socket, "io.container.Images.Load", {"archive": 0, "force": False}, fds=[fd]): …
+
+A descriptor parameter is its index in `fds`, which stay the caller's; descriptors in replies are dropped.
+Both raise what the handler raised, ContainerError(interrupted) when the service does not run or goes away,
+ContainerError(timeout).
+"""
+
+import json
+import os
+from _socket import AF_UNIX, MSG_NOSIGNAL, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
+from sys import byteorder
+from time import monotonic, sleep
+
+from container.errors import ContainerError
+from container.ipc import address, errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+MESSAGE_MAX = 16 * 1024 * 1024
+_READ_SIZE = 256 * 1024
+_BACKLOG_FULL_DELAY = 0.02
+
+
+def call(
+    socket_path: str,
+    method: str,
+    parameters: "dict[str, Any] | None" = None,
+    fds: "Sequence[int]" = (),
+    timeout: float | None = 60.0,
+) -> "dict[str, Any]":
+    """Call a method by its full varlink name; the reply's parameters. `timeout` in seconds bounds the whole call."""
+    with _Exchange(socket_path, method, timeout) as exchange:
+        exchange.request({"method": method, "parameters": parameters or {}}, fds)
+        return exchange.reply()[1]
+
+
+def stream(
+    socket_path: str,
+    method: str,
+    parameters: "dict[str, Any] | None" = None,
+    fds: "Sequence[int]" = (),
+    timeout: float | None = None,
+) -> "Iterator[dict[str, Any]]":
+    """Call a streaming method; a generator of the replies' parameters. Closing it hangs up.
+
+    The request is sent at the first `next`. `timeout` in seconds bounds all of it.
+    """
+    with _Exchange(socket_path, method, timeout) as exchange:
+        exchange.request({"method": method, "parameters": parameters or {}, "more": True}, fds)
+        continues = True
+        while continues:
+            continues, content = exchange.reply()
+            if continues or content:
+                yield content
+
+
+class _Exchange:
+    """One call on its own connection, with one deadline."""
+
+    def __init__(self, path: str, method: str, timeout: float | None) -> None:
+        self._path = path
+        self._service = os.path.basename(path)
+        self._method = method
+        self._timeout = timeout
+        self._deadline = None if timeout is None else monotonic() + timeout
+        self._buffer = bytearray()
+        self._sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+
+    def __enter__(self) -> "_Exchange":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def _limit(self) -> None:
+        """Give the next operation what is left of the deadline."""
+        if self._deadline is not None:
+            left = self._deadline - monotonic()
+            if left <= 0:
+                raise self._timed_out()
+            self._sock.settimeout(left)
+
+    def _timed_out(self) -> ContainerError:
+        return errors.timed_out(self._service, self._method, self._timeout or 0)
+
+    def request(self, message: "dict[str, Any]", fds: "Sequence[int]") -> None:
+        """Connect and send the call."""
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\0"
+        try:
+            self._connect()
+        except TimeoutError:
+            raise self._timed_out() from None
+        except OSError as error:
+            raise errors.not_reachable(self._service, self._path, error.strerror or str(error)) from None
+        packed = b"".join(fd.to_bytes(4, byteorder) for fd in fds)
+        rest = memoryview(data)
+        while rest:
+            control = [(SOL_SOCKET, SCM_RIGHTS, packed)] if packed else []
+            rest = rest[self._bounded(self._sock.sendmsg, [rest], control, MSG_NOSIGNAL) :]
+            packed = b""
+
+    def _connect(self) -> None:
+        while True:
+            self._limit()
+            try:
+                return address.connect(self._path, self._sock.connect)
+            except BlockingIOError:  # the backlog is full; the kernel has no event for room in it
+                sleep(_BACKLOG_FULL_DELAY)
+
+    def _bounded(self, operation: "Callable[..., T]", *arguments: "Any") -> "T":
+        self._limit()
+        try:
+            return operation(*arguments)
+        except TimeoutError:
+            raise self._timed_out() from None
+        except OSError as error:
+            raise errors.hung_up(self._service, self._method, error.strerror or str(error)) from None
+
+    def reply(self) -> "tuple[bool, dict[str, Any]]":
+        """The next reply: whether more follow, and its parameters. An error reply is raised."""
+        data = self._message()
+        try:
+            message = json.loads(data)
+            content = message.get("parameters") or {}
+            error, continues = message.get("error"), bool(message.get("continues"))
+        except (ValueError, AttributeError, RecursionError) as failure:
+            raise errors.bad_reply(self._service, self._method, str(failure)) from None
+        if error is not None:
+            raise errors.from_wire(str(error), content)
+        return continues, content
+
+    def _message(self) -> bytes:
+        start = 0
+        while (end := self._buffer.find(0, start)) < 0:
+            start = len(self._buffer)
+            if start > MESSAGE_MAX:
+                raise errors.bad_reply(self._service, self._method, f"it is longer than {MESSAGE_MAX} bytes")
+            data = self._bounded(self._sock.recv, _READ_SIZE)
+            if not data:
+                raise errors.hung_up(self._service, self._method)
+            self._buffer += data
+        message = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return message
