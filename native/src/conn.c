@@ -1,0 +1,125 @@
+#define _GNU_SOURCE
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+struct conn *conn_of(struct watch *watch) {
+    size_t offset =
+        watch->source == SOURCE_CLIENT ? offsetof(struct conn, client_watch) : offsetof(struct conn, target_watch);
+    return (struct conn *)(void *)((char *)watch - offset);
+}
+
+/* Close so that the peer sees a reset, not an end of file. */
+static void reset(int fd) {
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    if (fd < 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(fd);
+}
+
+static void tune(int fd) {
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+static int watch(int epoll, int fd, struct watch *watch) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = watch};
+
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static int start(struct conn *conn, int epoll, const struct listener *listener) {
+    conn->target = socket(listener->target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (conn->target < 0)
+        return -1;
+    tune(conn->client);
+    tune(conn->target);
+    if (connect(conn->target, (const struct sockaddr *)&listener->target, listener->target_length) < 0 &&
+        errno != EINPROGRESS)
+        return -1;
+    if (watch(epoll, conn->client, &conn->client_watch) < 0)
+        return -1;
+    return watch(epoll, conn->target, &conn->target_watch);
+}
+
+struct conn *conn_open(int epoll, const struct listener *listener, int client) {
+    struct conn *conn = calloc(1, sizeof(*conn));
+
+    if (conn == NULL) {
+        reset(client);
+        return NULL;
+    }
+    conn->client_watch.source = SOURCE_CLIENT;
+    conn->target_watch.source = SOURCE_TARGET;
+    conn->client = client;
+    conn->target = -1;
+    if (start(conn, epoll, listener) < 0) {
+        reset(conn->client);
+        reset(conn->target);
+        free(conn);
+        return NULL;
+    }
+    flow_init(&conn->up, conn->client, conn->target);
+    flow_init(&conn->down, conn->target, conn->client);
+    return conn;
+}
+
+void conn_event(struct conn *conn, enum source source, uint32_t events) {
+    bool failed = (events & EPOLLERR) != 0;
+
+    if (source == SOURCE_CLIENT)
+        conn->client_failed |= failed;
+    else
+        conn->target_failed |= failed;
+    /* An error while connecting, such as ECONNREFUSED, comes with EPOLLERR. */
+    if (source == SOURCE_TARGET && (events & EPOLLOUT) != 0 && !failed)
+        conn->connected = true;
+}
+
+static void finish(struct conn *conn, struct pipe_pool *pool, bool orderly) {
+    flow_release(&conn->up, pool);
+    flow_release(&conn->down, pool);
+    if (orderly) {
+        close(conn->client);
+        close(conn->target);
+    } else {
+        reset(conn->client);
+        reset(conn->target);
+    }
+    conn->closed = true;
+}
+
+bool conn_pump(struct conn *conn, struct pipe_pool *pool) {
+    if (!conn->connected) {
+        if (conn->client_failed || conn->target_failed)
+            finish(conn, pool, false);
+        return false;
+    }
+    enum flow_state up = flow_pump(&conn->up, pool);
+    enum flow_state down = flow_pump(&conn->down, pool);
+    /* A failed end from which nothing more is read would otherwise go unnoticed. */
+    bool dead = (conn->client_failed && conn->up.done) || (conn->target_failed && conn->down.done);
+    if (up == FLOW_FAILED || down == FLOW_FAILED) {
+        finish(conn, pool, false);
+        return false;
+    }
+    if (conn->up.done && conn->down.done) {
+        finish(conn, pool, true);
+        return false;
+    }
+    if (dead && up == FLOW_BLOCKED && down == FLOW_BLOCKED) {
+        finish(conn, pool, false);
+        return false;
+    }
+    return up == FLOW_BUSY || down == FLOW_BUSY;
+}

@@ -1,0 +1,46 @@
+/* A relayed connection: a client of the host, and its connection to the container. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "flow.h"
+
+enum source { SOURCE_LIFELINE, SOURCE_LISTENER, SOURCE_CLIENT, SOURCE_TARGET };
+
+/* What an epoll event points to. */
+struct watch {
+    enum source source;
+};
+
+struct listener {
+    struct watch watch;
+    int fd;
+    struct sockaddr_storage target;
+    socklen_t target_length;
+};
+
+struct conn {
+    struct watch client_watch, target_watch;
+    int client, target;
+    bool connected;
+    bool client_failed, target_failed; /* EPOLLERR was seen */
+    bool queued, closed;
+    struct flow up, down; /* client to container, and back */
+    struct conn *next;    /* in the relay's queue */
+};
+
+struct conn *conn_of(struct watch *watch);
+
+/*
+ * Connect to the listener's target and watch both ends with `epoll`, edge-triggered. Takes `client` in any case;
+ * NULL: refused at once, or out of memory or descriptors: the client was reset.
+ */
+struct conn *conn_open(int epoll, const struct listener *listener, int client);
+
+/* Note an event of one end. */
+void conn_event(struct conn *conn, enum source source, uint32_t events);
+
+/* Move what can be moved. True: call again soon. When it is over, both ends are closed and `closed` is set. */
+bool conn_pump(struct conn *conn, struct pipe_pool *pool);

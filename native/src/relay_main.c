@@ -1,0 +1,147 @@
+/*
+ * container-relay: relays TCP connections from sockets of the host into a network's namespace.
+ *
+ *   container-relay --max CONNECTIONS --netns FD [--userns FD]
+ *
+ * Standard input is the table: a line `<listening fd> <address> <port>` for each listener, then an empty line; it stays
+ * open, and its end ends the relay. Standard output gets `ready`, or a sentence that says what failed.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "ns.h"
+#include "relay.h"
+
+enum { LISTENERS_MAX = 65536, DESCRIPTORS_PER_CONNECTION = 6, DESCRIPTORS_SPARE = 160 };
+
+static int number(const char *text) {
+    char *end;
+    long value = strtol(text, &end, 10);
+
+    if (end == text || *end != 0 || value < 0 || value > 1 << 20)
+        fail("not a number: %s", text);
+    return (int)value;
+}
+
+static void set_target(struct listener *listener, const char *address, unsigned port) {
+    struct sockaddr_in *ipv4 = (struct sockaddr_in *)&listener->target;
+    struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)&listener->target;
+
+    if (inet_pton(AF_INET, address, &ipv4->sin_addr) == 1) {
+        ipv4->sin_family = AF_INET;
+        ipv4->sin_port = htons((uint16_t)port);
+        listener->target_length = sizeof(*ipv4);
+    } else if (inet_pton(AF_INET6, address, &ipv6->sin6_addr) == 1) {
+        ipv6->sin6_family = AF_INET6;
+        ipv6->sin6_port = htons((uint16_t)port);
+        listener->target_length = sizeof(*ipv6);
+    } else {
+        fail("not an address: %s", address);
+    }
+}
+
+static struct listener *read_table(size_t *count) {
+    char line[128], address[INET6_ADDRSTRLEN];
+    struct listener *listeners = NULL;
+    unsigned port;
+    int fd;
+
+    *count = 0;
+    while (fgets(line, sizeof(line), stdin) != NULL && line[0] != '\n') {
+        if (sscanf(line, "%d %45s %u", &fd, address, &port) != 3 || port > 65535 || *count == LISTENERS_MAX)
+            fail("bad line in the table: %s", line);
+        listeners = reallocarray(listeners, *count + 1, sizeof(*listeners));
+        if (listeners == NULL)
+            fail_errno(errno, "cannot keep the table");
+        struct listener *listener = &listeners[(*count)++];
+        *listener = (struct listener){.watch = {SOURCE_LISTENER}, .fd = fd};
+        set_target(listener, address, port);
+    }
+    if (ferror(stdin) || feof(stdin))
+        fail("the table ended too early");
+    return listeners;
+}
+
+/* As many descriptors as allowed; the number of connections that fit. */
+static size_t descriptor_limit(size_t listeners, size_t wanted) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        fail_errno(errno, "cannot read the limit of open files");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        fail_errno(errno, "cannot raise the limit of open files to %lu", (unsigned long)limit.rlim_cur);
+    size_t reserved = listeners + DESCRIPTORS_SPARE;
+    if (limit.rlim_cur <= reserved + DESCRIPTORS_PER_CONNECTION)
+        fail("the limit of open files is too low for %zu published ports; raise it: ulimit -n", listeners);
+    size_t fitting = (limit.rlim_cur - reserved) / DESCRIPTORS_PER_CONNECTION;
+    return wanted < fitting ? wanted : fitting;
+}
+
+/* Nothing that follows needs a privilege; and die with the parent, should its end of standard input leak. */
+static void confine(pid_t parent) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        fail_errno(errno, "cannot drop privileges");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        fail("the parent is gone");
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {
+        {"netns", required_argument, NULL, 'N'},
+        {"userns", required_argument, NULL, 'U'},
+        {"max", required_argument, NULL, 'm'},
+        {0},
+    };
+    int netns = -1, userns = -1, max = 0, option;
+    pid_t parent = getppid();
+    size_t count;
+
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'N':
+            netns = number(optarg);
+            break;
+        case 'U':
+            userns = number(optarg);
+            break;
+        case 'm':
+            max = number(optarg);
+            break;
+        default:
+            exit(2);
+        }
+    }
+    if (netns < 0 || max == 0)
+        fail("usage: container-relay --max CONNECTIONS --netns FD [--userns FD]");
+    struct listener *listeners = read_table(&count);
+    size_t limit = descriptor_limit(count, (size_t)max);
+    int result = ns_enter(netns, userns);
+    if (result < 0)
+        fail_errno(result, "cannot enter the network's namespace");
+    confine(parent);
+    signal(SIGPIPE, SIG_IGN);
+    puts("ready");
+    if (fflush(stdout) != 0)
+        fail_errno(errno, "cannot report");
+    if (relay_run(listeners, count, STDIN_FILENO, limit) < 0)
+        fail_errno(errno, "the port relay cannot go on");
+    return 0;
+}
