@@ -15,7 +15,8 @@ struct hold {
 };
 
 /*
- * Make the namespace, leave a process behind that holds it, print that process's id, and exit.
+ * Make the namespace, leave a process behind that holds it, and print that process's id. Then wait for a byte on
+ * standard input, by which the starter says that it took note of it, and exit; end of file kills the holder instead.
  * The process has its own session and dies of SIGTERM. Its descriptor 3 is the write end of a pipe: whoever opens
  * /proc/<pid>/fd/3 for reading sees a hang-up when it ends.
  */

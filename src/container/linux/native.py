@@ -1,9 +1,14 @@
 """The small C programs that ship inside the package (`native/`, `guest/`)."""
 
+import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator, Iterable
 
 import container
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, internal
+
+TIMEOUT = 20.0
 
 
 def program(name: str) -> str:
@@ -15,3 +20,49 @@ def start_error(name: str, error: OSError) -> ContainerError:
     """What to say when one of them could not be started."""
     hint = "; build it with `make -C native`" if isinstance(error, FileNotFoundError) else ""
     return ContainerError(ErrorCode.INTERNAL, f"cannot start {program(name)}: {error.strerror}{hint}")
+
+
+async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data: bytes | None = None) -> str:
+    """Run one of our programs with further descriptors and `data` on its standard input; returns its output.
+
+    Raises ContainerError: internal with what it wrote to standard error, timeout after TIMEOUT seconds.
+    """
+    async with started(name, arguments, fds) as process:
+        out, err = await process.communicate(data)
+    if process.returncode != 0:
+        raise failure(name, err)
+    return out.decode()
+
+
+def failure(name: str, stderr: bytes) -> ContainerError:
+    """The error of a program that ended with another status than 0."""
+    reason = stderr.decode(errors="replace").strip()
+    return internal(reason or f"{program(name)} failed without a word")
+
+
+@contextlib.asynccontextmanager
+async def started(
+    name: str, arguments: Iterable[str], fds: Iterable[int] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A running program with pipes for its three streams; killed when the body fails or takes over TIMEOUT seconds."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program(name),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=tuple(fds),
+        )
+    except OSError as error:
+        raise start_error(name, error) from error
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            yield process
+    except TimeoutError as error:
+        raise ContainerError(ErrorCode.TIMEOUT, f"{program(name)} did not end within {TIMEOUT:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -17,7 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Protocol
 
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, invalid_state
 from container.linux import native
 
 MAX_CONNECTIONS = 4096
@@ -122,23 +122,18 @@ def _reserve(sock: socket.socket, address: str, port: int) -> None:
 
 def _bind_error(error: OSError, address: str, port: int) -> ContainerError:
     if error.errno in (errno.EACCES, errno.EPERM) and port < 1024:
-        return ContainerError(
-            ErrorCode.INVALID_STATE,
+        return invalid_state(
             f"Permission denied while binding to host port {port}. "
             "Binding to ports below 1024 requires root privileges.",
         )
     if error.errno == errno.EADDRINUSE:
-        return ContainerError(
-            ErrorCode.INVALID_STATE,
+        return invalid_state(
             f"cannot publish host port {port}: address {_endpoint(address, port)} is already in use; "
             "stop what listens there or publish another port",
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return invalid_argument(f"cannot publish host port {port}: this host has no address {address}")
-    return ContainerError(
-        ErrorCode.INTERNAL,
-        f"cannot publish host port {port}: binding to {_endpoint(address, port)} failed: {error.strerror}",
-    )
+    return internal(f"cannot publish host port {port}: binding to {_endpoint(address, port)} failed: {error.strerror}")
 
 
 def _endpoint(address: str, port: int) -> str:
@@ -161,9 +156,7 @@ async def start_relay(
     caller's. Without ports no process is made. The relay dies with this process. Raises ContainerError.
     """
     if ports.needs_ipv6 and ipv6 is None:
-        raise ContainerError(
-            ErrorCode.INVALID_STATE, "cannot configure IPv6 port forwarding for container with unknown IPv6 address"
-        )
+        raise invalid_state("cannot configure IPv6 port forwarding for container with unknown IPv6 address")
     if not ports.sockets:
         yield Relay(None)
         return
@@ -208,9 +201,7 @@ def _rows(ports: BoundPorts, ipv4: str, ipv6: str | None) -> Iterator[bytes]:
     yield b"\n"
 
 
-async def _spawn(
-    ports: BoundPorts, netns: int, userns: int | None, max_connections: int
-) -> asyncio.subprocess.Process:
+async def _spawn(ports: BoundPorts, netns: int, userns: int | None, max_connections: int) -> asyncio.subprocess.Process:
     for sock, _ in ports.sockets:
         try:
             # Accepted connections inherit SO_REUSEADDR: their TIME_WAIT must not block the next start.
@@ -229,7 +220,6 @@ async def _spawn(
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             pass_fds=[*descriptors, *(sock.fileno() for sock, _ in ports.sockets)],
             env={"PATH": os.defpath},
         )
@@ -239,20 +229,20 @@ async def _spawn(
 
 async def _hand_table(process: asyncio.subprocess.Process, table: bytes) -> None:
     """Give the relay its table and wait until it is inside the namespace; its stdin stays open as its lifeline."""
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         async with asyncio.timeout(READY_TIMEOUT):
-            with contextlib.suppress(ConnectionError):  # the relay says why on stderr
+            with contextlib.suppress(ConnectionError):  # the relay says why on its output
                 process.stdin.write(table)
                 await process.stdin.drain()
-            if await process.stdout.readline() == b"ready\n":
-                return
-            reason = (await process.stderr.read()).decode(errors="replace").strip()
+            reason = (await process.stdout.readline()).decode(errors="replace").strip()
     except TimeoutError as error:
         raise ContainerError(
             ErrorCode.TIMEOUT, f"the port relay did not get ready within {READY_TIMEOUT:.0f} s"
         ) from error
-    raise ContainerError(ErrorCode.INTERNAL, f"the port relay did not start: {reason or 'it ended without a word'}")
+    if reason != "ready":
+        raise internal(f"the port relay did not start: {reason or 'it ended without a word'}")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
