@@ -139,7 +139,15 @@ class Server:
         async with self:
             await stop.wait()
 
+    async def drain(self, seconds: float = 2.0) -> None:
+        """Take no more connections and give callers `seconds` to take their answers and hang up."""
+        self._close_listener()
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
     def _close_listener(self) -> None:
+        if self._sock.fileno() < 0:
+            return
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         self._sock.close()

@@ -43,3 +43,4 @@ class JobStatus:
     pid: int | None = None
     exit_status: int | None = None
     starts: int = 0
+    reason: str | None = None  # why it is not running though it should be, or how its last run went wrong

@@ -1,0 +1,98 @@
+"""Starting the built-in supervisor from a synchronous program, the CLI. Imports next to nothing."""
+
+import fcntl
+import os
+import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+from select import POLLIN, poll
+from time import monotonic
+
+from container import paths
+from container.errors import ContainerError, ErrorCode
+from container.ipc import address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from container.paths import Roots
+
+LAUNCH_LOCK = "launch.lock"
+_READY_SECONDS = 60.0
+
+
+def is_running(roots: "Roots") -> bool:
+    """Whether the supervisor's socket takes a connection."""
+    sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    try:
+        address.connect(roots.socket(paths.SUPERVISOR), sock.connect)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    finally:
+        sock.close()
+    return True
+
+
+def ensure_running(roots: "Roots") -> None:
+    """Start the supervisor in the background unless it runs; returns when it takes connections.
+
+    Several callers at once start one. Raises ContainerError(internal) with what the supervisor said when it cannot
+    start, ContainerError(timeout), ContainerError(internal) when the run root is not usable.
+    """
+    try:
+        address.make_run_root(roots.run)
+        if is_running(roots):
+            return
+        lock = os.open(os.path.join(roots.run, LAUNCH_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_running(roots):
+                _launch(roots)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        text = f"failed to start the supervisor in {roots.run}: {error.strerror or error}"
+        raise ContainerError(ErrorCode.INTERNAL, text) from error
+
+
+def _launch(roots: "Roots") -> None:
+    os.makedirs(roots.log, exist_ok=True)
+    log = os.path.join(roots.log, f"{paths.SUPERVISOR}.log")
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            os.set_inheritable(write_end, True)
+            argv = [sys.executable, "-P", "-m", "container.supervisor.main", "--daemon", "--ready", str(write_end)]
+            pid = os.posix_spawn(
+                sys.executable,
+                argv,
+                {**os.environ, **roots.environment()},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(write_end)
+        os.waitpid(pid, 0)
+        _wait_ready(read_end, log)
+    finally:
+        os.close(read_end)
+
+
+def _wait_ready(pipe: int, log: str) -> None:
+    """Wait for the line on the pipe; anything else in it, or its end, is a failure."""
+    deadline = monotonic() + _READY_SECONDS
+    waiter = poll()
+    waiter.register(pipe, POLLIN)
+    said = b""
+    while not said.endswith(b"ready\n"):
+        if not waiter.poll(max(0.0, deadline - monotonic()) * 1000):
+            raise ContainerError(
+                ErrorCode.TIMEOUT, f"the supervisor did not start within {_READY_SECONDS:g} s; see {log}"
+            )
+        data = os.read(pipe, 4096)
+        if not data:
+            text = said.decode(errors="replace") or f"the supervisor ended while it started; see {log}"
+            raise ContainerError(ErrorCode.INTERNAL, text)
+        said += data
