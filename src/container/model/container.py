@@ -53,6 +53,7 @@ class ContainerRequest:
     labels: dict[str, str] = field(default_factory=dict)
     mounts: list[Mount] = field(default_factory=list)
     published_ports: list[PublishPort] = field(default_factory=list)
+    published_sockets: list[dict[str, Any]] = field(default_factory=list)
     networks: list[AttachmentConfiguration] | None = None  # None = the default network, [] = none
     dns: DNSConfiguration | None = field(default_factory=DNSConfiguration)  # None = --no-dns
     cap_add: list[str] = field(default_factory=list)
@@ -66,6 +67,7 @@ class ContainerRequest:
     read_only: bool = False
     use_init: bool = False
     auto_remove: bool = False
+    rosetta: bool = False
     virtualization: bool = False
     ssh: bool = False
     runtime: str = "container-runtime-linux"

@@ -1,0 +1,173 @@
+"""What `run`, `start -a` and `exec` share: a process that works on this CLI's own standard streams.
+
+The descriptors travel with the call and the runtime relays them; here the terminal is made raw, signals and window
+sizes are passed on, and the exit code is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from container.cli import client, failures, logger, output, terminal
+from container.errors import ContainerError, ErrorCode, invalid_argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    from container.cli.progress import Progress
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+ENDING = (signal.SIGHUP, signal.SIGQUIT)  # would end the CLI without restoring the terminal
+PATIENCE = 3  # the SIGINT or SIGTERM that ends the CLI itself
+FORCED = f"Received {PATIENCE} SIGINT/SIGTERM's, forcefully exiting."
+SIGNAL_TIMEOUT = 10.0
+
+
+class Session:
+    """The streams and the terminal that one process is attached to.
+
+    `attached` False leaves out all streams, for a process in the background. Raises ContainerError(invalidArgument)
+    when a terminal is to be typed into and standard input is none (as docker does).
+    """
+
+    def __init__(self, id: str, *, tty: bool, interactive: bool, attached: bool = True) -> None:
+        self.id = id
+        self.process = id
+        self.attached = attached
+        self._tty = tty
+        self._interactive = interactive
+        self._strikes = 0
+        self._handlers: dict[int, Any] = {}
+        self._terminal = terminal.Terminal(0)
+        self._blocking = terminal.Blocking() if attached else terminal.Blocking(())
+        if attached and tty and interactive and not os.isatty(0):
+            raise invalid_argument("the input device is not a TTY")
+
+    def streams(self) -> tuple[list[int], dict[str, int]]:
+        """Descriptors to send, and the parameters that name them by index."""
+        wanted = {"stdin": (0, self._interactive), "stdout": (1, True), "stderr": (2, not self._tty)}
+        chosen = [
+            (name, fd) for name, (fd, asked) in wanted.items() if self.attached and asked and terminal.is_open(fd)
+        ]
+        return [fd for _, fd in chosen], {name: index for index, (name, _) in enumerate(chosen)}
+
+    def follow(
+        self, events: Iterator[dict[str, Any]], progress: Progress, on_started: Callable[[], None] | None = None
+    ) -> int:
+        """Work off the events of `Start` or `Exec`; the exit code, 0 when nobody waits for one.
+
+        `on_started` is called once the process runs. Raises ContainerError, and Exit at the third SIGINT or SIGTERM.
+        """
+        code: int | None = None if self.attached else 0
+        try:
+            for reply in events:
+                event = reply["event"]
+                if event.get("progress"):
+                    progress.update(event["progress"])
+                if event.get("started"):
+                    progress.finish()
+                    self._begin(event.get("process") or self.id)
+                    if on_started is not None:
+                        on_started()
+                if event.get("exitCode") is not None:
+                    code = int(event["exitCode"])
+        finally:
+            self._end()
+        if code is None:
+            raise ContainerError(
+                ErrorCode.INTERRUPTED, f"lost the process of container {self.id}: the service ended before it did"
+            )
+        return code
+
+    def _begin(self, process: str) -> None:
+        self.process = process
+        if not self.attached:
+            return
+        for number in FORWARDED:
+            self._handlers[number] = signal.signal(number, self._forward)
+        if not self._tty:
+            return
+        if self._interactive:
+            for number in ENDING:
+                self._handlers[number] = signal.signal(number, self._leave)
+            self._handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._resume)
+            self._terminal.enter_raw()
+        self._resize()
+
+    def _end(self) -> None:
+        self._terminal.restore()
+        self._blocking.restore()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGWINCH and self._tty:
+            self._resize()
+            return
+        if number in (signal.SIGINT, signal.SIGTERM) and not self._tty:
+            self._strikes += 1
+            if self._strikes >= PATIENCE:
+                output.error_line(FORCED)
+                raise failures.Exit(1)
+        self._quietly("Containers.Signal", {"signal": str(number)})
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        raise failures.Exit(128 + number)
+
+    def _resume(self, number: int, frame: FrameType | None) -> None:
+        self._terminal.enter_raw()
+        self._resize()
+
+    def _resize(self) -> None:
+        size = terminal.window_size()
+        if size is not None:
+            self._quietly("Containers.Resize", {"size": size})
+
+    def _quietly(self, method: str, parameters: dict[str, Any]) -> None:
+        """A call about the process from a signal handler: the process may be gone, the wait tells."""
+        try:
+            client.call(method, {"id": self.id, "process": self.process, **parameters}, timeout=SIGNAL_TIMEOUT)
+        except ContainerError as error:
+            logger.debug(f"{method} failed", error=error.describe(), id=self.id)
+
+
+def start(session: Session, progress: Progress, on_started: Callable[[], None] | None = None) -> int:
+    """Start a container's init process in `session`; its exit code."""
+    fds, parameters = session.streams()
+    events = client.stream("Containers.Start", {"id": session.id, "wait": session.attached, **parameters}, fds)
+    return session.follow(events, progress, on_started)
+
+
+def create(request: dict[str, Any], progress: Progress) -> str:
+    """Create a container; its id. Raises ContainerError."""
+    id = ""
+    try:
+        for reply in client.stream("Containers.Create", {"request": request}):
+            event = reply["event"]
+            if event.get("progress"):
+                progress.update(event["progress"])
+            id = event.get("id") or id
+    except ContainerError as error:
+        if error.code is ErrorCode.EXISTS and request.get("id"):
+            raise ContainerError(error.code, f"container with id {request['id']} already exists") from error
+        raise
+    finally:
+        progress.finish()
+    return id
+
+
+def write_cidfile(path: str | None, id: str) -> None:
+    """Write the id without a newline, if a path is given. Raises ContainerError."""
+    if path is None:
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        with open(fd, "w") as file:
+            file.write(id)
+    except OSError as error:
+        raise ContainerError(ErrorCode.INTERNAL, f"failed to create cidfile at {path}: {error.strerror}") from error

@@ -1,0 +1,63 @@
+"""Calls to the services of this system, by the synchronous client."""
+
+from __future__ import annotations
+
+from container import paths
+from container.ipc import quick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+CALL_TIMEOUT = 60.0
+LIST_TIMEOUT = 10.0
+PING_TIMEOUT = 10.0
+
+
+def _socket(method: str) -> str:
+    interface = method.partition(".")[0]
+    service = {"Images": paths.IMAGES, "Supervisor": paths.SUPERVISOR}.get(interface, paths.APISERVER)
+    return paths.Roots.from_environment().socket(service)
+
+
+def call(
+    method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = CALL_TIMEOUT
+) -> dict[str, Any]:
+    """Call `Interface.Method` of the service that has it; seconds. Raises ContainerError."""
+    return quick.call(_socket(method), f"io.container.{method}", given(parameters or {}), (), timeout)
+
+
+def stream(method: str, parameters: dict[str, Any], fds: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
+    """The replies of a streaming method; closing the iterator hangs up. No deadline. Raises ContainerError."""
+    return quick.stream(_socket(method), f"io.container.{method}", given(parameters), fds, None)
+
+
+def given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that are not None: varlink leaves out what is absent."""
+    return {key: value for key, value in parameters.items() if value is not None}
+
+
+def containers(*, all: bool) -> list[dict[str, Any]]:
+    """Containers as `list` shows them."""
+    found: list[dict[str, Any]] = call("Containers.List", {"all": all}, timeout=LIST_TIMEOUT)["containers"]
+    return found
+
+
+def container(id: str) -> dict[str, Any]:
+    """One container. Raises ContainerError(notFound) `get failed: container X not found`."""
+    from container.errors import ContainerError, ErrorCode, not_found
+
+    try:
+        found: dict[str, Any] = call("Containers.Get", {"id": id})["container"]
+    except ContainerError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            raise not_found(f"get failed: container {id} not found") from error
+        raise
+    return found
+
+
+def ping(timeout: float = PING_TIMEOUT) -> dict[str, Any]:
+    """The API server's health. Raises ContainerError."""
+    health: dict[str, Any] = call("System.Ping", timeout=timeout)["health"]
+    return health

@@ -1,0 +1,26 @@
+"""`container create [options] IMAGE [ARG …]`."""
+
+from __future__ import annotations
+
+from container.cli import attach, output, progress
+from container.cli.options import create, networks
+from container.cli.spec import Command, Values
+
+
+def run(values: Values) -> int:
+    """Write the record of a container; print its id."""
+    with progress.create("ansi") as display:
+        id = attach.create(create.request(values), display)
+    attach.write_cidfile(values.cidfile, id)
+    output.line(id)
+    return 0
+
+
+COMMAND = Command(
+    "Create a container",
+    run,
+    options=create.options([]),
+    arguments=create.ARGUMENTS,
+    passthrough=True,
+    validate=networks.check_dns,
+)

@@ -1,0 +1,42 @@
+"""`container exec [options] ID CMD [ARG …]`."""
+
+from __future__ import annotations
+
+from container.cli import attach, client, output
+from container.cli.options import process
+from container.cli.progress import Progress
+from container.cli.spec import Argument, Command, Values, flag
+from container.errors import ContainerError, ErrorCode
+
+
+def run(values: Values) -> int:
+    """Run a further process in a running container; its exit code."""
+    request = process.request(values, values.arguments)
+    session = attach.Session(values.id, tty=values.tty, interactive=values.interactive, attached=not values.detach)
+    fds, parameters = session.streams()
+    call = {"id": values.id, "process": request, "wait": session.attached, **parameters}
+    events = client.stream("Containers.Exec", call, fds)
+    try:
+        code = session.follow(events, Progress())
+    except ContainerError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            client.container(values.id)  # says so when it is the container that is missing
+        raise
+    if values.detach:
+        output.line(values.id)
+    return code
+
+
+COMMAND = Command(
+    "Run a further process in a running container",
+    run,
+    options=[
+        *process.OPTIONS,
+        flag("detach", "-d, --detach", "Leave the process running and print the container's id"),
+    ],
+    arguments=[
+        Argument("id", "container-id", "The container"),
+        Argument("arguments", "arguments", "The program and its arguments", many=True),
+    ],
+    passthrough=True,
+)

@@ -1,0 +1,25 @@
+"""`container inspect ID …`."""
+
+from __future__ import annotations
+
+from container.cli import client, output
+from container.cli.spec import Argument, Command, Values
+from container.errors import not_found
+
+
+def run(values: Values) -> int:
+    """Print containers as a JSON array, in listing order."""
+    wanted = set(values.ids)
+    found = [each for each in client.containers(all=True) if each["id"] in wanted]
+    missing = wanted - {each["id"] for each in found}
+    if missing:
+        raise not_found(f"container not found: {', '.join(sorted(missing))}")
+    output.print_json(found)
+    return 0
+
+
+COMMAND = Command(
+    "Show everything that is known of containers",
+    run,
+    arguments=[Argument("ids", "container-ids", "The containers", many=True)],
+)

@@ -1,0 +1,52 @@
+"""`container run [options] IMAGE [ARG …]`."""
+
+from __future__ import annotations
+
+from container.cli import attach, client, logger, output, progress
+from container.cli.options import create, networks
+from container.cli.spec import Command, Values
+from container.errors import ContainerError
+
+
+def run(values: Values) -> int:
+    """Create, start and attach; whatever fails before the process runs removes the record again."""
+    request = create.request(values)
+    session = attach.Session(
+        request.get("id", ""), tty=values.tty, interactive=values.interactive, attached=not values.detach
+    )
+    with progress.create(values.progress) as display:
+        session.id = attach.create(request, display)
+        running = False
+
+        def on_started() -> None:
+            nonlocal running
+            attach.write_cidfile(values.cidfile, session.id)
+            running = True
+
+        try:
+            code = attach.start(session, display, on_started)
+        except BaseException:
+            display.finish()
+            if not running:
+                _discard(session.id)
+            raise
+    if values.detach:
+        output.line(session.id)
+    return code
+
+
+def _discard(id: str) -> None:
+    try:
+        client.call("Containers.Delete", {"id": id, "force": True})
+    except ContainerError as error:
+        logger.debug("failed to delete the container", error=error.describe(), id=id)
+
+
+COMMAND = Command(
+    "Create and start a container",
+    run,
+    options=create.options([progress.OPTION]),
+    arguments=create.ARGUMENTS,
+    passthrough=True,
+    validate=networks.check_dns,
+)

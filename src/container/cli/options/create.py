@@ -1,0 +1,165 @@
+"""The options of `run` and `create`, and the ContainerRequest that they become (contract 2.1)."""
+
+from __future__ import annotations
+
+import os
+
+from container.cli.options import labels, mounts, networks, platform, ports, process, security, size
+from container.cli.spec import Argument, Option, Values, flag, integer
+from container.errors import invalid_argument, not_found
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RESOURCE, MANAGEMENT = "RESOURCE OPTIONS", "MANAGEMENT OPTIONS"
+REGISTRY, FETCH = "REGISTRY OPTIONS", "IMAGE FETCH OPTIONS"
+RUNTIME = "container-runtime-linux"
+DOWNLOADS = 3
+
+
+def _cpus(text: str) -> int:
+    number = integer(text)
+    if number < 1:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _one(dest: str, names: str, help: str, value: str, **more: Any) -> Option:
+    return Option(dest, names, help, value=value, group=MANAGEMENT, **more)
+
+
+def _many(dest: str, names: str, help: str, value: str) -> Option:
+    return Option(dest, names, help, value=value, many=True, group=MANAGEMENT)
+
+
+def _flag(dest: str, names: str, help: str) -> Option:
+    return flag(dest, names, help, group=MANAGEMENT)
+
+
+RESOURCE_OPTIONS = [
+    Option("cpus", "-c, --cpus", "Number of CPUs", value="cpus", parse=_cpus, group=RESOURCE),
+    Option(
+        "memory", "-m, --memory", "Amount of memory (1 MiB steps), with k, m, g, t or p", value="memory", group=RESOURCE
+    ),
+]
+MANAGEMENT_OPTIONS = [
+    *platform.options(MANAGEMENT, os_default="linux"),
+    _many("cap_add", "--cap-add", "Add a Linux capability", "cap"),
+    _many("cap_drop", "--cap-drop", "Drop a Linux capability", "cap"),
+    _one("cidfile", "--cidfile", "Write the container's id to a file", "path"),
+    _flag("detach", "-d, --detach", "Leave the container running and print its id"),
+    _many("dns", "--dns", "Address of a name server", "ip"),
+    _one("dns_domain", "--dns-domain", "Default DNS domain", "domain"),
+    _many("dns_options", "--dns-option", "Resolver option", "option"),
+    _many("dns_search", "--dns-search", "DNS search domain", "domain"),
+    _one("entrypoint", "--entrypoint", "Program in place of the image's entrypoint", "cmd"),
+    _flag("init", "--init", "Run a small init as first process, which forwards signals and reaps"),
+    _one("init_image", "--init-image", "Image that the guest boots", "image"),
+    _one("kernel", "-k, --kernel", "Guest kernel in place of the default", "path"),
+    _many("kernel_arguments", "--kernel-arg", "Append an argument to the kernel command line", "arg"),
+    _many("label", "-l, --label", "Set a label, key[=value]", "label"),
+    _many("masked_path", "--masked-path", "Hide a path (experimental); NONE clears the list", "path"),
+    _many("read_only_path", "--read-only-path", "Make a path read-only (experimental); NONE clears the list", "path"),
+    _many("mount", "--mount", "Mount, type=<>,source=<>,target=<>,readonly", "mount"),
+    _one("name", "--name", "Name of the container, which is its id", "name"),
+    _many("network", "--network", "Attach to a network, name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N]", "network"),
+    _flag("no_dns", "--no-dns", "Write no /etc/resolv.conf"),
+    _many("publish", "-p, --publish", "Publish a port, [host-ip:]host-port:container-port[/protocol]", "spec"),
+    _many("publish_socket", "--publish-socket", "Publish a unix socket, host_path:container_path", "spec"),
+    _flag("read_only", "--read-only", "Make the root file system read-only"),
+    _flag("remove", "--rm, --remove", "Delete the container after its process ended"),
+    _flag("rosetta", "--rosetta", "Run programs of foreign architectures by emulation"),
+    _one("runtime", "--runtime", "Runtime plugin of the container", "runtime", default=RUNTIME),
+    _flag("ssh", "--ssh", "Forward the ssh agent"),
+    _one("shm_size", "--shm-size", "Size of /dev/shm", "size"),
+    _many("tmpfs", "--tmpfs", "Mount a tmpfs", "path"),
+    _many("volume", "-v, --volume", "Mount a volume or a path of the host", "volume"),
+    _flag("virtualization", "--virtualization", "Allow virtual machines in the container"),
+]
+REGISTRY_OPTIONS = [
+    Option(
+        "scheme",
+        "--scheme",
+        "Scheme of the registry: http, https, auto",
+        value="scheme",
+        default="auto",
+        group=REGISTRY,
+    )
+]
+FETCH_OPTIONS = [
+    Option(
+        "downloads",
+        "--max-concurrent-downloads",
+        "Most downloads at a time",
+        value="count",
+        default=DOWNLOADS,
+        parse=integer,
+        group=FETCH,
+    )
+]
+ARGUMENTS = [
+    Argument("image", "image", "The image"),
+    Argument(
+        "arguments", "arguments", "Arguments of the process in the container", many=True, optional=True, default=[]
+    ),
+]
+
+
+def options(progress: list[Option]) -> list[Option]:
+    """All options in the order of the help; `progress` is the group that only `run` has."""
+    groups = (process.OPTIONS, RESOURCE_OPTIONS, MANAGEMENT_OPTIONS, REGISTRY_OPTIONS, progress, FETCH_OPTIONS)
+    return [option for group in groups for option in group]
+
+
+def check_fetch(values: Values) -> None:
+    """The values of `--scheme` and `--max-concurrent-downloads`."""
+    if values.scheme not in ("auto", "http", "https"):
+        raise invalid_argument(f"unsupported scheme {values.scheme}")
+    if values.downloads < 1:
+        raise invalid_argument(f"maximum number of concurrent downloads must be greater than 0, got {values.downloads}")
+
+
+def request(values: Values) -> dict[str, Any]:
+    """The ContainerRequest in JSON shape. Raises ContainerError(invalidArgument) with the contract's texts."""
+    check_fetch(values)
+    found: dict[str, Any] = {
+        "image": values.image,
+        "process": process.request(values, values.arguments),
+        "platform": platform.to_run(values),
+        "labels": labels.parse_labels(values.label),
+        "mounts": mounts.parse_mounts(values.volume, values.mount, values.tmpfs),
+        "publishedPorts": ports.parse_ports(values.publish),
+        "publishedSockets": mounts.parse_sockets(values.publish_socket),
+        "capAdd": security.parse_capabilities(values.cap_add),
+        "capDrop": security.parse_capabilities(values.cap_drop),
+        "kernelArguments": values.kernel_arguments,
+        "readOnly": values.read_only,
+        "useInit": values.init,
+        "autoRemove": values.remove,
+        "rosetta": values.rosetta,
+        "virtualization": values.virtualization,
+        "ssh": values.ssh,
+        "runtime": values.runtime,
+        "dns": networks.parse_dns(values),
+    }
+    optional = {
+        "id": values.name,
+        "cpus": values.cpus,
+        "memoryInBytes": None if values.memory is None else size.parse_memory(values.memory),
+        "networks": networks.parse_networks(values.network),
+        "kernel": None if values.kernel is None else _kernel(values.kernel),
+        "initImage": values.init_image,
+        "shmSize": None if values.shm_size is None else size.parse_size(values.shm_size),
+        "maskedPaths": security.parse_paths("--masked-path", values.masked_path, security.MASKED),
+        "readonlyPaths": security.parse_paths("--read-only-path", values.read_only_path, security.READ_ONLY),
+    }
+    found.update((key, value) for key, value in optional.items() if value is not None)
+    return found
+
+
+def _kernel(path: str) -> str:
+    absolute = os.path.abspath(path)
+    if not os.path.isfile(absolute):
+        raise not_found(f"kernel file not found at path {path}")
+    return absolute

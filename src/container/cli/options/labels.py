@@ -1,0 +1,18 @@
+"""Labels (contract 1.7)."""
+
+from __future__ import annotations
+
+from container.errors import invalid_argument
+
+
+def parse_labels(words: list[str]) -> dict[str, str]:
+    """`k=v` or `k`; at most one `=`."""
+    found: dict[str, str] = {}
+    for word in words:
+        if not word:
+            raise invalid_argument("label cannot be an empty string")
+        key, *values = word.split("=")
+        if len(values) > 1:
+            raise invalid_argument(f"invalid label format {word}")
+        found[key] = values[0] if values else ""
+    return found

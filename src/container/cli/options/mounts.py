@@ -1,0 +1,123 @@
+"""`-v`, `--mount`, `--tmpfs`, `--publish-socket` (contract 1.12)."""
+
+from __future__ import annotations
+
+import os
+
+from container.cli.options.size import parse_size
+from container.errors import invalid_argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TYPES = {"bind": "virtiofs", "virtiofs": "virtiofs", "volume": "volume", "tmpfs": "tmpfs"}
+SOURCE = ("source", "src")
+TARGET = ("target", "destination", "dst")
+FLAGS = ("readonly", "ro")
+
+
+def parse_mounts(volumes: list[str], mounts: list[str], tmpfs: list[str]) -> list[dict[str, Any]]:
+    """All mounts in JSON shape, in the order tmpfs, volumes, mounts; repeats are dropped."""
+    found = [_mount("tmpfs", "tmpfs", path) for path in tmpfs]
+    found += [parse_volume(word) for word in volumes]
+    found += [parse_mount(word) for word in mounts]
+    unique: list[dict[str, Any]] = []
+    for each in found:
+        if each not in unique:
+            unique.append(each)
+    return unique
+
+
+def _mount(kind: str, source: str, destination: str, options: list[str] | None = None) -> dict[str, Any]:
+    detail = {"name": source} if kind == "volume" and source else {}
+    return {"type": {kind: detail}, "source": source, "destination": destination, "options": options or []}
+
+
+def _is_path(source: str) -> bool:
+    return "/" in source or source in (".", "..")
+
+
+def parse_volume(word: str) -> dict[str, Any]:
+    """`/path` (anonymous volume) or `source:destination[:option,…]`."""
+    source, *rest = word.split(":")
+    if not rest:
+        if not source.startswith("/"):
+            raise invalid_argument(f"invalid volume format {word}")
+        return _mount("volume", "", source)
+    if len(rest) > 2 or not source or not rest[0]:
+        raise invalid_argument(f"invalid volume format {word}")
+    options = [each for each in rest[1].split(",") if each] if len(rest) == 2 else []
+    if not _is_path(source):
+        return _mount("volume", source, rest[0], options)
+    path = os.path.abspath(source)
+    if not os.path.exists(path):
+        raise invalid_argument(f"path '{source}' does not exist")
+    return _mount("virtiofs", path, rest[0], options)
+
+
+def parse_mount(word: str) -> dict[str, Any]:
+    """`key=value,…`."""
+    values: dict[str, str] = {}
+    options: list[str] = []
+    pairs = [part.partition("=") for part in word.split(",") if part]
+    kind = _kind(next((value for key, _, value in pairs if key.strip().lower() == "type"), "bind"))
+    for raw, equals, value in pairs:
+        key = raw.strip().lower()
+        if key in FLAGS and not equals:
+            options.append("ro")
+            continue
+        if key not in (*FLAGS, "type", "size", "mode", *SOURCE, *TARGET):
+            raise invalid_argument(f"unknown directive {raw} when parsing mount {word}")
+        if not value and key not in TARGET:
+            raise invalid_argument(f"invalid directive format missing value {raw}{equals} in {word}")
+        if key in ("size", "mode"):
+            options.append(_tmpfs_option(key, value, kind))
+        elif key in FLAGS:
+            options += ["ro"] if value.lower() in ("true", "1") else []
+        elif key != "type":
+            values["source" if key in SOURCE else "target"] = value
+    return _build_mount(kind, values, options)
+
+
+def _kind(text: str) -> str:
+    if text.lower() not in TYPES:
+        raise invalid_argument(f"unsupported mount type {text}")
+    return TYPES[text.lower()]
+
+
+def _tmpfs_option(key: str, value: str, kind: str) -> str:
+    if kind != "tmpfs":
+        raise invalid_argument(f"unsupported option {key} for {kind} mount")
+    return f"size={parse_size(value)}" if key == "size" else f"mode={value}"
+
+
+def _build_mount(kind: str, values: dict[str, str], options: list[str]) -> dict[str, Any]:
+    source, target = values.get("source", ""), values.get("target", "")
+    if not target:
+        raise invalid_argument(f"{'volume' if kind == 'volume' else 'mount'} destination cannot be empty")
+    if kind == "tmpfs":
+        if source:
+            raise invalid_argument("cannot specify source for tmpfs mount")
+        return _mount(kind, "tmpfs", target, options)
+    if kind == "volume":
+        return _mount(kind, source, target, options)
+    path = os.path.abspath(source)
+    if not source or not os.path.exists(path):
+        raise invalid_argument(f"path '{source}' does not exist")
+    if not os.path.isdir(path):
+        raise invalid_argument(f"path '{source}' is not a directory")
+    return _mount(kind, path, target, options)
+
+
+def parse_sockets(words: list[str]) -> list[dict[str, Any]]:
+    """`host:container` in JSON shape; the host's path made absolute."""
+    sockets = []
+    for word in words:
+        host, colon, container = word.partition(":")
+        if not colon or not host or not container or ":" in container:
+            raise invalid_argument(f"invalid publish-socket format {word}. Expected: host_path:container_path")
+        if not container.startswith("/"):
+            raise invalid_argument(f"containerPath must be absolute: {container}")
+        sockets.append({"hostPath": os.path.abspath(host), "containerPath": container})
+    return sockets

@@ -1,0 +1,97 @@
+"""`--network name[,mac=…][,mtu=N]` and the DNS options (contract 1.12)."""
+
+from __future__ import annotations
+
+import re
+
+from container.cli.usage import UsageError
+from container.errors import invalid_argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from container.cli.spec import Values
+
+NONE = "none"
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
+MTU = range(1280, 65536)
+
+
+def parse_networks(words: list[str]) -> list[dict[str, Any]] | None:
+    """Attachments in JSON shape, an empty host name for the server to fill; None when no network was named."""
+    if not words:
+        return None
+    networks = [parse_network(word) for word in words]
+    if any(each["network"] == NONE for each in networks):
+        if len(networks) > 1:
+            raise invalid_argument("no other networks may be created along with network none")
+        return []
+    return networks
+
+
+def parse_network(word: str) -> dict[str, Any]:
+    """One specification."""
+    if not word:
+        raise invalid_argument("network specification cannot be empty")
+    name, *properties = word.split(",")
+    if not name:
+        raise invalid_argument("network name cannot be empty")
+    options: dict[str, Any] = {"hostname": ""}
+    for text in properties:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise invalid_argument(f"invalid property format '{text}' in network specification '{word}'")
+        if key == "mac":
+            options["macAddress"] = _mac(value)
+        elif key == "mtu":
+            options["mtu"] = _mtu(value)
+        else:
+            raise invalid_argument(f"unknown network property '{key}'. Available properties: mac, mtu")
+    return {"network": name, "options": options}
+
+
+def _mac(text: str) -> str:
+    if not text:
+        raise invalid_argument("mac address value cannot be empty")
+    if not _MAC.fullmatch(text):
+        raise invalid_argument(f"invalid MAC address format {text}, expected format: XX:XX:XX:XX:XX:XX")
+    return text.replace("-", ":").lower()
+
+
+def _mtu(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) in MTU):
+        raise invalid_argument(f"invalid mtu value '{text}': must be between 1280 and 65535")
+    return int(text)
+
+
+def check_dns(values: Values) -> None:
+    """`--no-dns` goes with no other DNS option."""
+    if values.no_dns and (values.dns or values.dns_domain or values.dns_options or values.dns_search):
+        raise UsageError(
+            "`--no-dns` cannot be used with DNS configuration flags"
+            " (`--dns`, `--dns-domain`, `--dns-option`, `--dns-search`)"
+        )
+
+
+def parse_dns(values: Values) -> dict[str, Any] | None:
+    """The DNS configuration in JSON shape; None with `--no-dns`."""
+    if values.no_dns:
+        return None
+    configuration: dict[str, Any] = {
+        "nameservers": [_nameserver(word) for word in values.dns],
+        "searchDomains": values.dns_search,
+        "options": values.dns_options,
+    }
+    if values.dns_domain is not None:
+        configuration["domain"] = values.dns_domain
+    return configuration
+
+
+def _nameserver(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise invalid_argument(f"nameserver '{text}' is not a valid IPv4 or IPv6 address") from None

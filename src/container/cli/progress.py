@@ -1,0 +1,218 @@
+"""Progress of longer tasks on standard error (contract 1.6): one redrawn line, or plain lines, or nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from container.cli import output, sizes
+from container.cli.spec import Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from typing import Any
+
+GROUP = "PROGRESS OPTIONS"
+MODES = ("auto", "none", "ansi", "plain", "color")
+OPTION = Option(
+    "progress", "--progress", "How progress is shown", value="type", default="auto", choices=MODES, group=GROUP
+)
+FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+TICK = 0.1  # seconds between two frames of the spinner
+PLAIN_INTERVAL = 1.0
+ERASE = "\r\x1b[K"
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+CYAN, RESET = "\x1b[36m", "\x1b[0m"
+
+
+def create(mode: str) -> Progress:
+    """The display for a `--progress` word; `ansi` and `color` show nothing when standard error is no terminal."""
+    terminal = os.isatty(2)
+    if mode == "auto":
+        mode = "ansi" if terminal else "plain"
+    if mode == "plain":
+        return Plain()
+    if mode == "none" or not terminal:
+        return Progress()
+    return Animated(color=mode == "color" and "NO_COLOR" not in os.environ)
+
+
+class Progress:
+    """Shows nothing; the base of those that do. A context manager that leaves the terminal clean."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take in a Progress object in JSON shape; one without a description clears the line."""
+
+    def finish(self) -> None:
+        """Clear the line; nothing is shown from now on. May be called again."""
+
+
+class State:
+    """The latest event, with what is derived from the ones before it."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.event: dict[str, Any] = {}
+        self._task: tuple[Any, ...] = ()
+        self._since = self.started
+        self._first_bytes = 0
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Replace the event; a new step starts a new measurement of speed."""
+        task = (event.get("step"), event.get("description"))
+        if task != self._task:
+            self._task, self._since, self._first_bytes = task, time.monotonic(), event.get("bytes") or 0
+        self.event = event
+
+    def speed(self) -> float | None:
+        """Bytes a second within the step, None while unknown."""
+        elapsed, done = time.monotonic() - self._since, self.event.get("bytes")
+        if done is None or elapsed < TICK or done <= self._first_bytes:
+            return None
+        return (int(done) - self._first_bytes) / elapsed
+
+    def line(self, width: int | None = None, spinner: str = "") -> str:
+        """`[2/6] Unpacking image 45% (120 of 300 entries, 12 of 40 MB, 3.1 MB/s) [5s]`, cut from the right."""
+        event = self.event
+        head = [spinner] if spinner else []
+        if event.get("steps"):
+            head.append(f"[{event.get('step', 0)}/{event['steps']}]")
+        description = str(event.get("description", ""))
+        percent, details = self._details()
+        elapsed = f"[{duration(time.monotonic() - self.started)}]"
+        variants = [[*percent, f"({', '.join(details[:count])})", elapsed] for count in range(len(details), 0, -1)]
+        variants += [[*percent, elapsed], [*percent], []]
+        for variant in variants:
+            text = " ".join([*head, description, *variant])
+            if width is None or len(text) < width:
+                return text
+        text = " ".join(head)
+        return text if width is None or len(text) < width else ""
+
+    def _details(self) -> tuple[list[str], list[str]]:
+        event = self.event
+        details = []
+        done, total = event.get("items"), event.get("totalItems")
+        if done is not None:
+            details.append(f"{done} of {total} entries" if total else f"{done} entries")
+        size, whole = event.get("bytes"), event.get("totalBytes")
+        if size is not None:
+            details.append(sizes.of(size, whole) if whole else sizes.binary(size))
+        speed = self.speed()
+        if speed is not None:
+            details.append(f"{sizes.binary(speed)}/s")
+        part, of = (size, whole) if whole else (done, total)
+        percent = [f"{min(100, 100 * part // of)}%"] if of and part is not None else []
+        return percent, details
+
+
+def duration(seconds: float) -> str:
+    """`5s`, `1m 5s`, `1h 0m 5s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{rest}s"
+    if minutes or hours:
+        text = f"{minutes}m {text}"
+    return f"{hours}h {text}" if hours else text
+
+
+class Plain(Progress):
+    """Lines without escapes: at most one a second, and the last one."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._shown = float("-inf")
+        self._pending: str | None = None
+
+    def update(self, event: dict[str, Any]) -> None:
+        """See `Progress`."""
+        if not event.get("description"):
+            return
+        self._state.take(event)
+        self._pending = self._state.line()
+        if time.monotonic() - self._shown >= PLAIN_INTERVAL:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending is not None:
+            output.error_line(self._pending)
+            self._pending, self._shown = None, time.monotonic()
+
+    def finish(self) -> None:
+        """See `Progress`."""
+        self._flush()
+
+
+class Animated(Progress):
+    """One line with a spinner, redrawn in place by a thread of its own."""
+
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
+        self._state = State()
+        self._visible = False
+        self._frame = 0
+        self._thread: threading.Thread | None = None
+        self._lock: threading.Lock | None = None
+        self._stop: threading.Event | None = None
+
+    def update(self, event: dict[str, Any]) -> None:
+        """See `Progress`."""
+        if self._lock is None:
+            self._start()
+        assert self._lock is not None
+        with self._lock:
+            if event.get("description"):
+                self._state.take(event)
+                self._draw()
+            else:
+                self._erase()
+
+    def _start(self) -> None:
+        import threading
+
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        assert self._lock is not None
+        assert self._stop is not None
+        while not self._stop.wait(TICK):
+            with self._lock:
+                self._frame += 1
+                if self._visible:
+                    self._draw()
+
+    def _draw(self) -> None:
+        try:
+            width = os.get_terminal_size(2).columns or 80
+        except OSError:
+            width = 80
+        spinner = FRAMES[self._frame % len(FRAMES)]
+        text = self._state.line(width, spinner)
+        if self._color:
+            text = text.replace(spinner, f"{CYAN}{spinner}{RESET}", 1)
+        output.error_write(("" if self._visible else HIDE_CURSOR) + ERASE + text)
+        self._visible = True
+
+    def _erase(self) -> None:
+        if self._visible:
+            output.error_write(ERASE + SHOW_CURSOR)
+            self._visible = False
+
+    def finish(self) -> None:
+        """See `Progress`."""
+        if self._lock is None or self._thread is None or self._stop is None:
+            return
+        with self._lock:
+            self._erase()
+        self._stop.set()
+        self._thread.join()
+        self._thread = None
