@@ -1,0 +1,187 @@
+"""Layers as squashfs files, keyed by diff-id: `<diff-id>-<variant>.squashfs` and `<diff-id>.json` (`layerindex`).
+
+A build is one pass over the compressed blob: decompress, hash, rewrite, pipe into sqfstar. Only a layer with a member
+that replaces an earlier one is read again. Everything here blocks; run it in a thread.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
+
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.oci import compression, layerindex, squashfs, tarheader
+from container.oci.digest import hex_of
+from container.oci.layerindex import LayerIndex
+from container.oci.layertree import LayerTree
+from container.oci.tarstream import TarReader
+from container.store import atomic
+
+SQUASHFS = ".squashfs"
+_OWNER_MARK = b".container-root-owner"  # a whiteout: overlayfs never shows it
+
+
+class Cancelled(Exception):
+    """Nobody wants the result any more."""
+
+
+class _Replaced(Exception):
+    """A member replaces one that is in the stream already."""
+
+
+class LayerStore:
+    """The built layers of one store, below `directory`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def path(self, diff_id: str, variant: str) -> str:
+        """Where one form of a layer is, or will be."""
+        return os.path.join(self.directory, f"{hex_of(diff_id)}-{variant}{SQUASHFS}")
+
+    def index(self, diff_id: str) -> LayerIndex | None:
+        """The index of a layer, None when no form of it was ever built (or its index is unreadable)."""
+        try:
+            return LayerIndex.from_json(atomic.read_json(self._index_path(diff_id)))
+        except (ContainerError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def find(self, diff_id: str, below: Sequence[LayerIndex]) -> str | None:
+        """Path of the form that the layer takes on top of `below`, if it is there."""
+        index = self.index(diff_id)
+        if index is None:
+            return None
+        path = self.path(diff_id, layerindex.variant(index.resolve(below)))
+        return path if os.path.exists(path) else None
+
+    def keep(self, diff_id: str, index: LayerIndex) -> None:
+        """Record the index of a layer. Raises ContainerError(internal)."""
+        atomic.write_json(self._index_path(diff_id), index.to_json())
+
+    def _index_path(self, diff_id: str) -> str:
+        return os.path.join(self.directory, f"{hex_of(diff_id)}.json")
+
+
+class LayerBuild:
+    """One layer in the making: `feed`, then `finish`. A context manager; leaving it earlier leaves nothing behind."""
+
+    def __init__(
+        self, store: LayerStore, blob: str, diff_id: str, cancelled: threading.Event, progress: Callable[[int], None]
+    ) -> None:
+        """`blob` is the path of the compressed layer; `progress` is told the compressed bytes of each step."""
+        self._store = store
+        self._blob = blob
+        self._diff_id = diff_id
+        self._cancelled = cancelled
+        self._progress = progress
+        self._what = f"layer {diff_id}"
+        self._tree = LayerTree(_raise_replaced)
+        self._stack = contextlib.ExitStack()
+        self._temporary = atomic.sibling(os.path.join(store.directory, hex_of(diff_id)))
+
+    def __enter__(self) -> "LayerBuild":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def feed(self) -> LayerIndex:
+        """Turn the blob into squashfs, but for its directories.
+
+        Raises ContainerError: invalidArgument for a corrupt blob or one that is not what `diff_id` says, internalError
+        when sqfstar fails (a full disk, say); Cancelled.
+        """
+        try:
+            self._pass(LayerTree(_raise_replaced), frozenset(), emit=True)
+        except _Replaced:
+            self._stack.close()
+            replaced: set[int] = set()
+            self._pass(LayerTree(replaced.add), frozenset(), emit=False)
+            self._pass(LayerTree(_ignore), frozenset(replaced), emit=True)
+        return LayerIndex.of(self._tree)
+
+    def finish(self, resolved: dict[bytes, tarheader.Entry]) -> str:
+        """Add the directories, with `resolved` for the implied ones, and put the squashfs in place: its path."""
+        root = self._tree.directories[b""] or resolved[b""]
+        owners = set(self._tree.owners)
+        with self._translated():
+            for entry in self._tree.closing(resolved.__getitem__):
+                owners.update((entry.uid, entry.gid))
+                self._sqfstar.writer.write(tarheader.build(entry))
+            if not {root.uid, root.gid} <= owners:
+                mark = tarheader.Entry(_OWNER_MARK, tarheader.CHARACTER, mode=0, uid=root.uid, gid=root.gid)
+                self._sqfstar.writer.write(tarheader.build(mark))
+            self._sqfstar.writer.write(tarheader.ZERO_BLOCK * 2)
+            self._sqfstar.finish()
+            self._stack.callback(_unlink, self._temporary)
+            squashfs.set_root(self._temporary, root)
+            final = self._store.path(self._diff_id, layerindex.variant(resolved))
+            self._store.keep(self._diff_id, LayerIndex.of(self._tree))
+            os.rename(self._temporary, final)
+            atomic.sync_directory(self._store.directory)
+        return final
+
+    def _pass(self, tree: LayerTree, skip: frozenset[int], *, emit: bool) -> None:
+        self._tree = tree
+        with open(self._blob, "rb", buffering=0) as blob, self._translated():
+            if emit:
+                self._sqfstar = self._stack.enter_context(squashfs.Sqfstar(self._temporary, self._what))
+            digest = hashlib.sha256()
+            with compression.decompressed(lambda: self._read(blob), self._what) as plain:
+                self._members(TarReader(lambda: _hashed(plain(), digest)), skip, emit)
+            if f"sha256:{digest.hexdigest()}" != self._diff_id:
+                raise invalid_argument(
+                    f"{self._what} is corrupt: its contents have the digest sha256:{digest.hexdigest()}"
+                )
+
+    def _members(self, reader: TarReader, skip: frozenset[int], emit: bool) -> None:
+        for ordinal, entry in enumerate(reader):
+            placed = self._tree.add(entry, ordinal)
+            if placed is not None and emit and ordinal not in skip:
+                write = self._sqfstar.writer.write
+                write(tarheader.build(placed))
+                if placed.size:
+                    for chunk in reader.data():
+                        write(chunk)
+                    write(tarheader.padding(placed.size))
+        reader.drain()
+
+    def _read(self, blob: FileIO) -> bytes:
+        if self._cancelled.is_set():
+            raise Cancelled
+        data = blob.read(compression.CHUNK)
+        self._progress(len(data))
+        return data
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError as error:
+            raise self._sqfstar.failure() from error
+        except ContainerError as error:
+            if error.code is ErrorCode.INVALID_ARGUMENT and self._diff_id not in error.message:
+                raise invalid_argument(f"{self._what} is corrupt: {error.message}") from error
+            raise
+        except OSError as error:
+            raise internal(f"cannot unpack {self._what}: {error.strerror}") from error
+
+
+def _hashed(data: bytes, digest: "hashlib._Hash") -> bytes:
+    digest.update(data)
+    return data
+
+
+def _raise_replaced(_: int) -> None:
+    raise _Replaced
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

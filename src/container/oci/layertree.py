@@ -1,0 +1,203 @@
+"""What a layer's tar adds up to: the tree that its members make, in their order, as an extractor would see it.
+
+`LayerTree.add` takes each member and answers what of it belongs in the squashfs stream now: non-directories at once
+under their clean path, directories and whiteouts later (`closing`), because both can be changed by a later member.
+Symbolic links inside the layer are followed in the directory part of names, `..` stops at the root: no name leaves
+the layer.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.oci import tarheader
+from container.oci.tarheader import Entry, show
+
+WHITEOUT, META, OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
+OPAQUE_XATTR = b"trusted.overlay.opaque"
+DEFAULT_DIRECTORY = Entry(name=b"", kind=tarheader.DIRECTORY, mode=0o755)
+
+_OVERLAY_PREFIX = b"trusted.overlay."
+_XATTR_SPACES = (b"user.", b"trusted.", b"security.")  # what squashfs can hold
+_MAX_TIME = (1 << 32) - 1
+_MAX_ID = (1 << 32) - 1
+_MAX_PATH = 4095
+_MAX_NAME = 255
+_MAX_LINKS = 40
+
+
+class LayerTree:
+    """The members of one layer so far; paths are bytes relative to the root, which is `b""`."""
+
+    def __init__(self, replaced: Callable[[int], None]) -> None:
+        """`replaced` is told the ordinal of each member that a later one replaces."""
+        self.directories: dict[bytes, Entry | None] = {b"": None}  # None: implied by what is below it
+        self.opaque: set[bytes] = set()
+        self.whiteouts: set[bytes] = set()
+        self.owners: set[int] = set()  # uids and gids in the stream
+        self._others: dict[bytes, int] = {}
+        self._symlinks: dict[bytes, bytes] = {}
+        self._linked: set[int] = set()
+        self._replaced = replaced
+
+    def add(self, entry: Entry, ordinal: int) -> Entry | None:
+        """Take the next member; returns it with a clean name when it goes into the stream now."""
+        parent, base = self._place(entry.name)
+        if not base:
+            if entry.kind != tarheader.DIRECTORY:
+                raise invalid_argument(f"tar member {show(entry.name)} replaces the root directory")
+            self.directories[b""] = _checked(entry, b"")
+            return None
+        if base.startswith(WHITEOUT):
+            self._whiteout(parent, base)
+            return None
+        path = parent + b"/" + base if parent else base
+        if len(base) > _MAX_NAME or len(path) > _MAX_PATH:
+            raise invalid_argument(f"the name of tar member {show(entry.name)} is too long")
+        entry = _checked(entry, path)
+        if entry.kind == tarheader.DIRECTORY:
+            if path in self._others:
+                self._remove(path)
+            self.directories[path] = entry
+            return None
+        if path in self._others or path in self.directories:
+            self._remove(path)
+        self._put(entry, ordinal)
+        return entry
+
+    def closing(self, implied: Callable[[bytes], Entry]) -> Iterator[Entry]:
+        """The directories but the root, then the whiteouts; `implied` gives the metadata of an unlisted directory."""
+        opaque = self.opaque_directories()
+        for path in sorted(self.directories):
+            if path:
+                entry = self.directories[path] or replace(implied(path), name=path)
+                if path in opaque:
+                    entry = replace(entry, xattrs={**entry.xattrs, OPAQUE_XATTR: b"y"})
+                yield entry
+        for path in sorted(self.hidden()):
+            yield Entry(name=path, kind=tarheader.CHARACTER, mode=0)
+
+    def opaque_directories(self) -> set[bytes]:
+        """Directories that hide what lower layers have in them: marked so, or whited out and made anew."""
+        return (self.opaque | self.whiteouts) & self.directories.keys()
+
+    def hidden(self) -> set[bytes]:
+        """Paths of lower layers that this layer removes and does not have itself."""
+        return self.whiteouts - self.directories.keys() - self._others.keys()
+
+    def implied(self) -> list[bytes]:
+        """Directories that the layer has but does not list, sorted; may include the root."""
+        return sorted(path for path, entry in self.directories.items() if entry is None)
+
+    def _put(self, entry: Entry, ordinal: int) -> None:
+        path = entry.name
+        if entry.kind == tarheader.LINK:
+            parent, base = self._place(entry.link)
+            target = parent + b"/" + base if parent else base
+            if target not in self._others:
+                raise invalid_argument(
+                    f"tar member {show(path)} is a hard link to {show(entry.link)}, which the layer does not have"
+                )
+            entry.link = target
+            self._linked.add(self._others[target])
+            if target in self._symlinks:
+                self._symlinks[path] = self._symlinks[target]
+        elif entry.kind == tarheader.SYMLINK:
+            self._symlinks[path] = entry.link
+        if entry.kind != tarheader.LINK:
+            self.owners.update((entry.uid, entry.gid))
+        self._others[path] = ordinal
+
+    def _remove(self, path: bytes) -> None:
+        """Forget what is at `path` and below it."""
+        below = path + b"/"
+        if path in self.directories:
+            doomed = [path, *(other for other in self._others if other.startswith(below))]
+            for directory in [name for name in self.directories if name == path or name.startswith(below)]:
+                del self.directories[directory]
+            self.opaque = {name for name in self.opaque if name != path and not name.startswith(below)}
+            self.whiteouts = {name for name in self.whiteouts if not name.startswith(below)}
+        else:
+            doomed = [path]
+        for name in doomed:
+            self._symlinks.pop(name, None)
+            ordinal = self._others.pop(name, None)
+            if ordinal is not None:
+                if ordinal in self._linked:
+                    raise ContainerError(
+                        ErrorCode.UNSUPPORTED,
+                        f"tar member {show(name)} comes twice and has hard links to its first form",
+                    )
+                self._replaced(ordinal)
+
+    def _whiteout(self, parent: bytes, base: bytes) -> None:
+        if base == OPAQUE:
+            self.opaque.add(parent)
+        elif not base.startswith(META):  # else bookkeeping of aufs
+            name = base[len(WHITEOUT) :]
+            if name in (b"", b".", b".."):
+                raise invalid_argument(f"tar member {show(base)} is a whiteout of nothing")
+            self.whiteouts.add(parent + b"/" + name if parent else name)
+
+    def _place(self, name: bytes) -> tuple[bytes, bytes]:
+        """The clean path of the directory that `name` is in, which exists from now on, and its last component."""
+        path = clean(name)
+        parent, _, base = path.rpartition(b"/")
+        if parent not in self.directories:
+            parent = self._directory(parent)
+        return parent, base
+
+    def _directory(self, path: bytes) -> bytes:
+        """The directory at `path`, symbolic links followed, missing parts made as implied."""
+        parts = path.split(b"/")[::-1]
+        here, links = b"", 0
+        while parts:
+            part = parts.pop()
+            if part == b"..":
+                here = here.rpartition(b"/")[0]
+                continue
+            step = here + b"/" + part if here else part
+            target = self._symlinks.get(step)
+            if target is not None:
+                links += 1
+                if links > _MAX_LINKS:
+                    raise invalid_argument(f"the directory {show(path)} leads through too many symbolic links")
+                here = b"" if target.startswith(b"/") else here
+                parts += [piece for piece in target.split(b"/") if piece not in (b"", b".")][::-1]
+            elif step in self._others:
+                raise invalid_argument(f"the layer has both a file {show(step)} and something in it")
+            else:
+                self.directories.setdefault(step, None)
+                here = step
+        return here
+
+
+def clean(name: bytes) -> bytes:
+    """`name` as a path relative to the root: no leading or trailing slash, no `.`; `..` stops at the root."""
+    path = name.removeprefix(b"./").rstrip(b"/")
+    if b"//" not in path and b"/." not in path and path[:1] not in (b"/", b"."):
+        return path
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
+
+
+def _checked(entry: Entry, path: bytes) -> Entry:
+    """`entry` as squashfs can hold it, under its clean path."""
+    if b"\0" in path or b"\0" in entry.link or len(entry.link) > _MAX_PATH:
+        raise invalid_argument(f"tar member {show(path)} has a malformed name or link")
+    if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
+        raise invalid_argument(f"tar member {show(path)} has the impossible owner {entry.uid}:{entry.gid}")
+    entry.name = path
+    entry.mtime = min(max(entry.mtime, 0), _MAX_TIME)
+    if entry.xattrs:
+        entry.xattrs = {
+            key: value
+            for key, value in entry.xattrs.items()
+            if key.startswith(_XATTR_SPACES) and not key.startswith(_OVERLAY_PREFIX)
+        }
+    return entry

@@ -1,0 +1,167 @@
+"""Making a squashfs from a tar stream with sqfstar(1), and giving its root directory an owner.
+
+What sqfstar does not do (seen in 4.5.1), and what is done about it: it takes the first of two members with one name,
+and ends on a directory that becomes a file (`layertree` resolves both before), it crashes on a hard link to nothing
+(refused before), and it gives the root directory the caller's ids and the current time whatever the tar says. Inodes
+are therefore stored uncompressed, which also reads faster, and `set_root` writes into the root's inode.
+"""
+
+import contextlib
+import fcntl
+import os
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+from container.errors import ContainerError, ErrorCode, internal
+from container.oci.tarheader import Entry
+
+_OPTIONS = ("-comp", "lz4", "-noI", "-exports", "-mkfs-time", "0", "-quiet", "-no-progress")
+_MEMORY = "512M"
+_PIPE_SIZE = 1 << 20
+_FLUSH = 1 << 17
+_SUPERBLOCK = struct.Struct("<5I6H8Q")
+_MAGIC = 0x73717368
+_METADATA = 8192  # bytes of a metadata block; two bytes of header go before it
+_UNCOMPRESSED = 0x8000
+
+
+class Writer:
+    """The input of a running sqfstar: collects small writes."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None
+        self._fd = process.stdin.fileno()
+        self._pending = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes to the stream. Raises BrokenPipeError when sqfstar has ended."""
+        self._pending += data
+        if len(self._pending) >= _FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what is collected."""
+        with memoryview(self._pending) as view:
+            done = 0
+            while done < len(view):
+                done += os.write(self._fd, view[done:])
+        self._pending.clear()
+
+
+class Sqfstar:
+    """A running sqfstar that makes `path`. Use as a context manager: leaving it before `finish` kills and cleans up."""
+
+    def __init__(self, path: str, what: str) -> None:
+        """`what` names the layer in messages. Raises ContainerError(unsupported) when sqfstar is not there."""
+        self._path = path
+        self._what = what
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Sqfstar":
+        with contextlib.ExitStack() as stack:
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            stack.callback(_unlink, self._path)
+            self._process = stack.enter_context(_running(self._path, self._log.fileno()))
+            self.writer = Writer(self._process)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def finish(self) -> None:
+        """End the stream and wait for the image, which then stays. Raises ContainerError(internal)."""
+        with contextlib.suppress(BrokenPipeError):
+            self.writer.flush()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait():
+            raise self.failure()
+        self._stack.pop_all()
+        self._log.close()
+
+    def failure(self) -> ContainerError:
+        """Why sqfstar ended."""
+        status = self._process.wait()
+        self._log.seek(0)
+        text = " ".join(self._log.read(2000).decode(errors="replace").split())
+        return internal(f"cannot make the squashfs of {self._what}: sqfstar ended with status {status}: {text}")
+
+
+@contextlib.contextmanager
+def _running(path: str, log: int) -> Iterator["subprocess.Popen[bytes]"]:
+    processors = len(os.sched_getaffinity(0))
+    try:
+        process = subprocess.Popen(
+            ["sqfstar", *_OPTIONS, "-processors", str(processors), "-mem", _MEMORY, "-root-mode", "0755", path],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            bufsize=0,
+        )
+    except FileNotFoundError as error:
+        raise ContainerError(
+            ErrorCode.UNSUPPORTED, "cannot unpack images: sqfstar is not there: install the package squashfs-tools"
+        ) from error
+    except OSError as error:
+        raise internal(f"cannot start sqfstar: {error.strerror}") from error
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # a user's pipe quota; the default size works, too
+            fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def set_root(path: str, root: Entry) -> None:
+    """Give the root directory of a squashfs with uncompressed inodes the mode, owner and time of `root`.
+
+    The image must use the two ids already. Raises ContainerError(internal). Format: fs/squashfs/squashfs_fs.h.
+    """
+    with open(path, "r+b") as image:
+        fields = _SUPERBLOCK.unpack(image.read(_SUPERBLOCK.size))
+        ids, reference, id_table, inode_table = fields[8], fields[11], fields[13], fields[15]
+        image.seek(id_table)
+        (first,) = struct.unpack("<Q", image.read(8))
+        known = struct.unpack(f"<{ids}I", _metadata(image.fileno(), first, 0, 4 * ids))
+        if fields[0] != _MAGIC or root.uid not in known or root.gid not in known:
+            raise internal(f"cannot set the owner of the root directory in {path}")
+        block, offset = inode_table + (reference >> 16), reference & 0xFFFF
+        kind = struct.unpack("<H", _metadata(image.fileno(), block, offset, 2))[0]
+        inode = struct.pack(
+            "<HHHHI", kind, root.mode & 0o7777, known.index(root.uid), known.index(root.gid), root.mtime
+        )
+        done = 0
+        for position, length in _pieces(block, offset, len(inode)):
+            os.pwrite(image.fileno(), inode[done : done + length], position)
+            done += length
+        os.fsync(image.fileno())
+
+
+def _metadata(fd: int, block: int, offset: int, count: int) -> bytes:
+    """Bytes of consecutive uncompressed metadata blocks, the first of which begins at `block`."""
+    (header,) = struct.unpack("<H", os.pread(fd, 2, block))
+    if not header & _UNCOMPRESSED:
+        raise internal("sqfstar made a squashfs with compressed inodes")
+    return b"".join(os.pread(fd, length, position) for position, length in _pieces(block, offset, count))
+
+
+def _pieces(block: int, offset: int, count: int) -> Iterator[tuple[int, int]]:
+    """Where `count` bytes from `offset` lie in the file, in (position, length): metadata blocks have headers."""
+    while count > 0:
+        inside = offset % _METADATA
+        length = min(count, _METADATA - inside)
+        yield block + offset // _METADATA * (_METADATA + 2) + 2 + inside, length
+        offset += length
+        count -= length
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
