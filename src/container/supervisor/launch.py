@@ -13,10 +13,37 @@ from container.ipc import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from container.paths import Roots
 
 LAUNCH_LOCK = "launch.lock"
 _READY_SECONDS = 60.0
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def service_environment(roots: "Roots") -> dict[str, str]:
+    """What a service gets of the caller's environment (contract 1.13): CONTAINER_* and the proxy variables."""
+    passed = {
+        key: value for key, value in os.environ.items() if key.startswith("CONTAINER_") or key.lower() in _PROXIES
+    }
+    return {**passed, **roots.environment()}
+
+
+def apiserver_job(roots: "Roots", debug: bool = False) -> "dict[str, Any]":
+    """The API server's job in the JSON that `io.container.Supervisor.Register` takes."""
+    return {
+        "label": paths.APISERVER,
+        "program": sys.executable,
+        "arguments": ["-P", "-m", "container.apiserver.main", "start", *(["--debug"] if debug else [])],
+        "environment": service_environment(roots),
+        "sockets": [roots.socket(paths.APISERVER)],
+        "keepAlive": True,
+        "runAtLoad": True,
+        "throttle": 1.0,
+        "stopTimeout": 20.0,
+        "logPath": os.path.join(roots.log, f"{paths.APISERVER}.log"),
+    }
 
 
 def is_running(roots: "Roots") -> bool:
