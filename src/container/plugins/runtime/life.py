@@ -1,0 +1,225 @@
+"""One run of a container, from its launch to its status: acquires everything, in the order that is quickest, and lets
+go of everything in the reverse order, however it ends.
+
+What QEMU does not need is imported, made and asked for while the guest boots.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from container.errors import ContainerError, ErrorCode, internal
+from container.model.container import ContainerState, ContainerStatus
+from container.model.launch import Launch
+from container.plugins.runtime import network, plan, upper
+from container.plugins.runtime.network import Attached
+from container.plugins.runtime.process import ContainerProcess
+from container.plugins.runtime.states import Booting, Running, State, Stopping
+from container.plugins.runtime.timeline import Timeline
+from container.vm.initramfs import agent_path, build
+from container.vm.qemu import VirtualMachine
+from container.vm.spec import Nic
+
+if TYPE_CHECKING:
+    from container.guest.client import GuestClient
+    from container.linux.relay import BoundPorts
+
+BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
+# Seconds, each times the accelerator's `speed`.
+BOOT_DEADLINE = 30.0
+REQUEST_DEADLINE = 20.0
+EXECS_DEADLINE = 2.0
+SHUTDOWN_DEADLINE = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Life:
+    """One run. `become` is told each new state but the last, which is up to the owner."""
+
+    def __init__(
+        self,
+        bundle: str,
+        cache: str,
+        launch: Launch,
+        init: ContainerProcess,
+        *,
+        group: asyncio.TaskGroup,
+        timeline: Timeline,
+        become: Callable[[State], None],
+    ) -> None:
+        """`cache` is the directory of templates and initramfs; `group` runs what must outlive a call."""
+        self._bundle, self._cache = bundle, cache
+        self._launch, self._init = launch, init
+        self._group, self._timeline, self._become = group, timeline, become
+        self.speed = launch.accelerator.speed
+        self._scope: asyncio.Timeout | None = None
+        self._aborted: str | None = None
+        self._started_date: str | None = None
+        self.error: ContainerError | None = None
+
+    def abort(self, exit_code: int, reason: str) -> None:
+        """End the run now, whatever it does; `live` returns when everything is let go."""
+        if self._aborted is None:
+            self._aborted = reason
+            if self._init.exit_code is None:
+                self._init.exit_code = exit_code
+            if self._scope is not None:
+                self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def live(self) -> ContainerStatus:
+        """The whole run. Always returns a status; `error` is why it did not end by itself."""
+        self._become(Booting(self._launch))
+        try:
+            async with (
+                asyncio.timeout(0 if self._aborted else None) as self._scope,
+                contextlib.AsyncExitStack() as stack,
+            ):
+                await self._run(stack)
+        except TimeoutError:
+            self.error = ContainerError(ErrorCode.INTERRUPTED, self._aborted or "the run was interrupted")
+        except ContainerError as error:
+            self.error = error
+        except Exception as error:
+            _log.exception("container %s failed unexpectedly", self._launch.configuration.id)
+            self.error = internal(f"{type(error).__name__}: {error}")
+        self._timeline.mark("cleaned up")
+        return self._status()
+
+    def _status(self) -> ContainerStatus:
+        reason = None if self.error is None else self.error.describe()
+        if self._init.oom_killed:
+            reason = "the container ran out of memory"
+        return ContainerStatus(
+            ContainerState.STOPPED,
+            started_date=self._started_date,
+            exit_code=self._init.exit_code,
+            reason=reason,
+        )
+
+    async def _run(self, stack: contextlib.AsyncExitStack) -> None:
+        configuration = self._launch.configuration
+        plan.check(configuration)
+        ports = self._bind_ports(stack)
+        answers = await stack.enter_async_context(network.attach(self._launch, self._group))
+        disk, initramfs = await asyncio.to_thread(self._make_disks)
+        self._timeline.mark("disks ready")
+        attached = await answers()
+        self._timeline.mark("networks attached")
+        nics = [Nic(item.attachment.mac_address or "", item.tap) for item in attached]
+        spec = plan.machine(self._launch, initramfs, disk, nics)
+        boot_log = os.path.join(self._bundle, BOOT_LOG)
+        vm = await stack.enter_async_context(VirtualMachine.start(spec, boot_log=boot_log))
+        self._timeline.mark("QEMU started")
+        session = self._session(vm, ports, attached)
+        try:
+            await vm.guard(session, doing=f"running container {configuration.id}")
+        except ContainerError:
+            if not self._init.ended.is_set() or self._init.exit_code is None:
+                raise
+            _log.warning("%s: the machine ended before it had shut down", configuration.id, exc_info=True)
+        await vm.shutdown()
+        self._timeline.mark("QEMU ended")
+
+    def _bind_ports(self, stack: contextlib.AsyncExitStack) -> "BoundPorts | None":
+        published = self._launch.configuration.published_ports
+        if not published:
+            return None
+        from container.linux.relay import bind_ports
+
+        ports = stack.enter_context(bind_ports(published))
+        self._timeline.mark("ports bound")
+        return ports
+
+    def _make_disks(self) -> tuple[str, str]:
+        disk = upper.ensure(self._bundle, self._cache, self._launch.configuration.resources.storage)
+        return disk, build(self._launch.kernel, agent_path(), self._cache)
+
+    async def _session(self, vm: VirtualMachine, ports: "BoundPorts | None", attached: Sequence[Attached]) -> None:
+        """From the boot to the guest's shutdown, all of it while the machine lives."""
+        from container.guest.client import GuestClient
+        from container.plugins.runtime.logs import LogWriter
+
+        async with contextlib.AsyncExitStack() as stack:
+            log = LogWriter(os.path.join(self._bundle, STDIO_LOG))
+            stack.callback(log.close)
+            guest = await stack.enter_async_context(GuestClient.connect(vm.agent, timeout=BOOT_DEADLINE * self.speed))
+            uptime = guest.info.uptime_ms / 1000
+            self._timeline.mark("kernel entered", ago=uptime)
+            self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)
+            self._timeline.mark("agent answered")
+            await self._set_up(guest, attached)
+            if ports is not None:
+                await self._publish(stack, ports, attached[0])
+            running = await self._start_init(guest, attached)
+            await self._init.relay(log.write)
+            self._timeline.mark("process ended")
+            self._become(Stopping(running))
+            await self._shut_down(guest, running)
+            self._timeline.mark("guest shut down")
+
+    async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
+        """Root file system, network, files: requests in one go, since the agent serves them in order."""
+        attachments = [item.attachment for item in attached]
+        deadline = REQUEST_DEADLINE * self.speed
+        await _together(
+            guest.mount_rootfs(plan.rootfs(self._launch), timeout=deadline),
+            guest.configure_network(plan.interfaces(attachments), timeout=deadline),
+            guest.write_files(plan.files(self._launch.configuration, attachments), timeout=deadline),
+        )
+        self._timeline.mark("guest set up")
+
+    async def _publish(self, stack: contextlib.AsyncExitStack, ports: "BoundPorts", target: Attached) -> None:
+        from container.linux.relay import start_relay
+
+        ipv6 = target.attachment.ipv6_address
+        relay = start_relay(
+            ports,
+            ipv4=target.attachment.ipv4_address.partition("/")[0],
+            ipv6=ipv6.partition("/")[0] if ipv6 else None,
+            netns=target.netns,
+            userns=target.userns,
+        )
+        await stack.enter_async_context(relay)
+        self._timeline.mark("ports published")
+
+    async def _start_init(self, guest: "GuestClient", attached: Sequence[Attached]) -> Running:
+        configuration, streams = self._launch.configuration, self._init.streams
+        await self._init.start(
+            guest.start_init(
+                configuration.id,
+                configuration.init_process,
+                plan.container(configuration),
+                stdin=streams.stdin is not None,
+                size=streams.window(),
+                timeout=REQUEST_DEADLINE * self.speed,
+            )
+        )
+        self._timeline.mark("process started")
+        self._started_date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        attachments = [item.attachment for item in attached]
+        running = Running(self._launch, guest, self._init, attachments, self._started_date)
+        self._become(running)
+        self._timeline.save(self._bundle)
+        return running
+
+    async def _shut_down(self, guest: "GuestClient", running: Running) -> None:
+        """Unmount the disks. The kernel killed the other processes together with the init process."""
+        for process in list(running.execs.values()):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.over.wait(), EXECS_DEADLINE * self.speed)
+        try:
+            await guest.shutdown(timeout=SHUTDOWN_DEADLINE * self.speed)
+        except ContainerError as error:
+            _log.warning("%s: the guest did not shut down: %s", running.init.id, error)
+
+
+async def _together(*requests: Awaitable[None]) -> None:
+    """Await all; raise the failure of the first, in their order, that failed."""
+    for result in await asyncio.gather(*requests, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

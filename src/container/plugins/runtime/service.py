@@ -1,0 +1,207 @@
+"""What a runtime helper does: one run of one container, and what can be asked of it meanwhile."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import AsyncGenerator
+
+from container.errors import ContainerError, internal, invalid_state, not_found
+from container.model import codec
+from container.model.container import ContainerState, ContainerStatus
+from container.model.event import ProcessEvent, Progress
+from container.model.launch import Launch
+from container.model.process import ProcessConfiguration, WindowSize
+from container.plugins.runtime.life import Life
+from container.plugins.runtime.process import ContainerProcess
+from container.plugins.runtime.states import Booting, Running, State, Stopped, Stopping, Waiting, status_of
+from container.plugins.runtime.stdio import Streams
+from container.plugins.runtime.timeline import Timeline
+from container.store import atomic
+
+STATUS = "status.json"
+SIGKILL = 9
+ENDING_SIGNALS = (1, 2, 3, 9, 15)  # HUP, INT, QUIT, KILL, TERM: what ends a run that has not begun
+KILL_DEADLINE = 5.0  # seconds, times `speed`, from KILL to the end of the machine
+SIGNAL_DEADLINE = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class RuntimeService:
+    """One container. Everything is called in one event loop; `group` runs what must outlive a caller."""
+
+    def __init__(self, id: str, bundle: str, cache: str, *, group: asyncio.TaskGroup, timeline: Timeline) -> None:
+        self._id, self._bundle, self._cache = id, bundle, cache
+        self._group, self._timeline = group, timeline
+        self._state: State = Waiting()
+        self._changed = asyncio.Event()
+        self._life: Life | None = None
+        self._stopped = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the end of the run."""
+        await self._stopped.wait()
+
+    async def start(self, launch: Launch, streams: Streams, *, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
+        """Begin the run; `streams` go over to the init process. Raises ContainerError(invalidState) the second time."""
+        if not isinstance(self._state, Waiting):
+            streams.close()
+            raise invalid_state(f"container {self._id} was started already")
+        self._timeline.mark("start asked")
+        init = ContainerProcess(self._id, streams, terminal=launch.configuration.init_process.terminal)
+        self._life = Life(
+            self._bundle,
+            self._cache,
+            launch,
+            init,
+            group=self._group,
+            timeline=self._timeline,
+            become=self._become,
+        )
+        self._become(Booting(launch))
+        self._group.create_task(self._live(self._life, init))
+        async with contextlib.aclosing(init.events(Progress("Starting container"), wait=wait)) as events:
+            async for event in events:
+                yield event
+
+    async def _live(self, life: Life, init: ContainerProcess) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._bundle, STATUS))
+        status = await life.live()
+        self._end(status)
+        init.finish(life.error)
+
+    def _end(self, status: ContainerStatus) -> None:
+        """Write down how it ended, then tell."""
+        self._timeline.save(self._bundle)
+        try:
+            atomic.write_json(os.path.join(self._bundle, STATUS), codec.encode(status))
+        except ContainerError as error:
+            _log.error("%s: %s", self._id, error)
+        self._become(Stopped(status))
+        self._stopped.set()
+
+    async def exec(
+        self, configuration: ProcessConfiguration, streams: Streams, *, wait: bool
+    ) -> AsyncGenerator[ProcessEvent, None]:
+        """Start a further process; `streams` go over to it. Raises ContainerError(invalidState) unless it runs."""
+        try:
+            running = self._running()
+        except ContainerError:
+            streams.close()
+            raise
+        process = ContainerProcess(str(uuid.uuid4()), streams, terminal=configuration.terminal)
+        running.execs[process.id] = process
+        self._group.create_task(self._run_exec(running, process, configuration))
+        async with contextlib.aclosing(process.events(Progress("Starting process"), wait=wait)) as events:
+            async for event in events:
+                yield event
+
+    async def _run_exec(self, running: Running, process: ContainerProcess, configuration: ProcessConfiguration) -> None:
+        streams = process.streams
+        error = None
+        try:
+            starting = running.guest.start_exec(
+                process.id, configuration, stdin=streams.stdin is not None, size=streams.window()
+            )
+            await process.start(starting)
+            await process.relay()
+        except ContainerError as caught:
+            error = caught
+        except Exception as caught:
+            _log.exception("%s: process %s failed unexpectedly", self._id, process.id)
+            error = internal(f"{type(caught).__name__}: {caught}")
+        finally:
+            del running.execs[process.id]
+            process.finish(error)
+
+    async def signal(self, process: str, number: int) -> None:
+        """Send a signal. One that usually ends a process ends a run that is still booting."""
+        if isinstance(self._state, Booting) and process == self._id and number in ENDING_SIGNALS:
+            self._abort(number, f"signal {number} came while the container was starting")
+            return
+        await self._process(process).signal(number, timeout=self._within(SIGNAL_DEADLINE))
+
+    async def resize(self, process: str, size: WindowSize) -> None:
+        """Set the window size of a process's terminal."""
+        await self._process(process).resize(size)
+
+    async def stop(self, number: int, timeout: float) -> None:
+        """Signal, `timeout` seconds, KILL, power off; returns when everything is cleaned up. Stopped: at once.
+
+        A caller that goes does not undo it. A second stop may be quicker than the first.
+        """
+        state = self._state
+        if isinstance(state, Waiting):
+            self._end(ContainerStatus(ContainerState.STOPPED, reason="the container was never started"))
+        elif isinstance(state, Booting):
+            self._abort(number, "the container was stopped while it was starting")
+        elif isinstance(state, Running | Stopping):
+            running = state if isinstance(state, Running) else state.running
+            self._become(Stopping(running))
+            self._group.create_task(self._bring_down(running, number, timeout))
+        await self._stopped.wait()
+
+    async def _bring_down(self, running: Running, number: int, timeout: float) -> None:
+        if number != SIGKILL:
+            await self._try_signal(running.init, number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(running.init.ended.wait(), timeout)
+        if not running.init.ended.is_set():
+            await self._try_signal(running.init, SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), self._within(KILL_DEADLINE))
+        if not self._stopped.is_set():
+            self._abort(SIGKILL, "the guest did not end when it was told to; its machine was switched off")
+
+    async def _try_signal(self, process: ContainerProcess, number: int) -> None:
+        try:
+            await process.signal(number, timeout=self._within(SIGNAL_DEADLINE))
+        except ContainerError as error:  # it has ended, or the guest hangs: the next step finds out
+            _log.debug("%s: signal %d: %s", self._id, number, error)
+
+    def _abort(self, number: int, reason: str) -> None:
+        assert self._life is not None
+        self._life.abort(128 + number, reason)
+
+    def status(self) -> ContainerStatus:
+        """The container as it is now."""
+        return status_of(self._state)
+
+    async def watch(self) -> AsyncGenerator[ContainerStatus, None]:
+        """The status now, and the latest one after each change, until `stopped`."""
+        while True:
+            state, changed = self._state, self._changed
+            yield status_of(state)
+            if isinstance(state, Stopped):
+                return
+            await changed.wait()
+
+    def _become(self, state: State) -> None:
+        if isinstance(self._state, Stopping) and isinstance(state, Stopping):
+            return
+        _log.debug("%s: %s -> %s", self._id, type(self._state).__name__, type(state).__name__)
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _running(self) -> Running:
+        if isinstance(self._state, Running):
+            return self._state
+        raise invalid_state(f"container {self._id} is not running")
+
+    def _process(self, id: str) -> ContainerProcess:
+        state = self._state.running if isinstance(self._state, Stopping) else self._state
+        if not isinstance(state, Running):
+            raise invalid_state(f"container {self._id} is not running")
+        if id == self._id:
+            return state.init
+        if id not in state.execs:
+            raise not_found(f"container {self._id} has no process {id}")
+        return state.execs[id]
+
+    def _within(self, seconds: float) -> float:
+        """A deadline for work in the guest, at the speed of its accelerator."""
+        return seconds * (self._life.speed if self._life else 1.0)

@@ -1,0 +1,70 @@
+"""The states of one run of a container. Each carries what it needs, so that "running without a guest" cannot be said.
+
+Waiting ── start ──▶ Booting ──▶ Running ── stop, or the process ended ──▶ Stopping ──▶ Stopped
+   └──────────────────────┴─────────────────────── stop, failure ─────────────────────────▲
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from container.model.container import ContainerState, ContainerStatus
+from container.model.launch import Launch
+from container.model.network import Attachment
+
+if TYPE_CHECKING:
+    from container.guest.client import GuestClient
+    from container.plugins.runtime.process import ContainerProcess
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The helper serves, nothing was asked of it."""
+
+
+@dataclass(frozen=True)
+class Booting:
+    """Resources are being gathered, or the machine boots."""
+
+    launch: Launch
+
+
+@dataclass(frozen=True)
+class Running:
+    """The init process was started."""
+
+    launch: Launch
+    guest: "GuestClient"
+    init: "ContainerProcess"
+    attachments: list[Attachment]
+    started_date: str
+    execs: dict[str, "ContainerProcess"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The init process was told to end, or has ended and the rest is being cleaned up."""
+
+    running: Running
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Nothing is left but the status."""
+
+    status: ContainerStatus
+
+
+State = Waiting | Booting | Running | Stopping | Stopped
+
+
+def status_of(state: State) -> ContainerStatus:
+    """What users see. Before the init process runs that is `unknown`: `stopped` is the end of a run."""
+    match state:
+        case Running():
+            return ContainerStatus(ContainerState.RUNNING, state.attachments, state.started_date)
+        case Stopping(running):
+            return ContainerStatus(ContainerState.STOPPING, running.attachments, running.started_date)
+        case Stopped(status):
+            return status
+        case _:
+            return ContainerStatus(ContainerState.UNKNOWN)

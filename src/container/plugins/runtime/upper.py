@@ -1,0 +1,88 @@
+"""The writable disk of a container: a sparse ext4 image, cloned from a template that is made once per size."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+
+from container.errors import ContainerError, ErrorCode, internal
+from container.linux.sparse import copy_sparse
+from container.store import atomic
+from container.store.locks import locked
+
+DEFAULT_SIZE = 64 << 30  # bytes, nominal: the file is sparse
+JOURNAL = 64 << 20  # bytes, where the disk is large enough: it is space that a busy container really uses
+NAME = "upper.ext4"
+MKE2FS_TIMEOUT = 60.0  # seconds
+
+# The image is a new file, so it is zero already: nothing is written for inode tables and journal, neither now nor by
+# the guest's kernel. Few copies of the superblock keep the template below 1 MB.
+_OPTIONS = (
+    *("-t", "ext4", "-b", "4096", "-m", "0"),
+    *("-O", "^resize_inode,sparse_super2"),
+    *("-E", "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,root_owner=0:0"),
+)
+
+
+def ensure(bundle: str, cache: str, size: int | None = None) -> str:
+    """Path of the bundle's upper disk: the one of an earlier start, else a new one of `size` bytes. Blocks.
+
+    Templates are kept in `cache`. Raises ContainerError: unsupported without mke2fs, else internalError.
+    """
+    path = os.path.join(bundle, NAME)
+    if os.path.exists(path):
+        return path
+    template = _template(cache, size or DEFAULT_SIZE)
+    temporary = atomic.sibling(path)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(_unlink, temporary)
+            source = os.open(template, os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, source)
+            target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, target)
+            copy_sparse(source, target)
+            os.rename(temporary, path)  # not synced: until the container has run there is nothing in it to lose
+    except OSError as error:
+        raise internal(f"cannot make the container's disk {path}: {error.strerror}") from error
+    return path
+
+
+def _template(cache: str, size: int) -> str:
+    path = os.path.join(cache, f"upper-{size}.ext4")
+    if os.path.exists(path):
+        return path
+    try:
+        os.makedirs(cache, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise internal(f"cannot create {cache}: {error.strerror}") from error
+    with locked(path + ".lock"):
+        if not os.path.exists(path):
+            temporary = atomic.sibling(path)
+            try:
+                _make_file_system(temporary, size)
+                os.rename(temporary, path)
+            finally:
+                _unlink(temporary)
+    return path
+
+
+def _make_file_system(path: str, size: int) -> None:
+    program = shutil.which("mke2fs", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    if program is None:
+        raise ContainerError(ErrorCode.UNSUPPORTED, "mke2fs is not installed: install the package e2fsprogs")
+    journal = ("-J", f"size={JOURNAL >> 20}") if size >= 16 * JOURNAL else ()
+    argv = [program, "-q", "-F", *_OPTIONS, *journal, path, f"{size // 1024}k"]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MKE2FS_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise internal(f"cannot make the file system {path}: {error}") from error
+    if done.returncode != 0:
+        raise internal(f"cannot make the file system {path}: mke2fs: {done.stderr.strip() or done.returncode}")
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+from support.launches import attachment, launch
+
+from container.errors import ContainerError, ErrorCode
+from container.model.container import DNSConfiguration
+from container.model.mount import Mount
+from container.model.port import PublishPort
+from container.plugins.runtime import plan
+from container.vm.spec import Disk, Nic
+
+
+def configured(**changes):
+    base = launch()
+    return replace(base, configuration=replace(base.configuration, **changes))
+
+
+def contents(configuration, attachments):
+    return {file.path: file.content for file in plan.files(configuration, attachments)}
+
+
+def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own():
+    spec = plan.machine(launch(), "/initramfs", "/upper", [Nic("f2:00:00:00:00:01", 7)])
+    assert (spec.cpus, spec.memory_in_bytes) == (2, (256 + 128) << 20)
+    assert spec.disks == (
+        Disk("/disk.vmdk", "image", format="vmdk", read_only=True),
+        Disk("/upper", "upper", discard=True),
+    )
+    assert (spec.kernel, spec.initramfs, spec.nics) == ("/vmlinux", "/initramfs", (Nic("f2:00:00:00:00:01", 7),))
+
+
+def test_kernel_arguments_of_the_user_replace_our_own_of_the_same_name():
+    spec = plan.machine(configured(kernel_arguments=["oops=continue", "debug"]), "", "", [])
+    assert spec.kernel_arguments == ("lsm=lockdown,capability,landlock,yama,apparmor", "oops=continue", "debug")
+
+
+def test_hosts_and_resolver_follow_the_first_network():
+    written = contents(launch("web.example").configuration, [attachment(), attachment("10.0.0.5/8", "10.0.0.1")])
+    assert written == {
+        "/etc/hostname": "web\n",
+        "/etc/hosts": "127.0.0.1 localhost\n192.168.64.2 web\n",
+        "/etc/resolv.conf": "nameserver 192.168.64.1\n",
+    }
+
+
+def test_the_resolver_is_written_in_the_contracts_order():
+    dns = DNSConfiguration(["1.1.1.1", "9.9.9.9"], "example.org", ["a.example", "b.example"], ["ndots:2", "rotate"])
+    assert contents(configured(dns=dns).configuration, [attachment()])["/etc/resolv.conf"] == (
+        "nameserver 1.1.1.1\nnameserver 9.9.9.9\ndomain example.org\nsearch a.example b.example\n"
+        "options ndots:2 rotate\n"
+    )
+
+
+def test_without_dns_the_images_resolver_stays():
+    assert set(contents(configured(dns=None).configuration, [attachment()])) == {"/etc/hostname", "/etc/hosts"}
+
+
+def test_without_a_network_hosts_has_localhost_only():
+    assert contents(launch().configuration, [])["/etc/hosts"] == "127.0.0.1 localhost\n"
+
+
+def test_only_the_first_interface_has_default_routes():
+    first = attachment(ipv6_address="fd00::2/64", ipv6_gateway="fd00::1", mac_address="f2:00:00:00:00:01", mtu=1280)
+    one, two = plan.interfaces([first, attachment("10.0.0.5/8", "10.0.0.1")])
+    assert (one.name, one.mac_address, one.mtu) == ("eth0", "f2:00:00:00:00:01", 1280)
+    assert one.addresses == ["192.168.64.2/24", "fd00::2/64"]
+    assert [route.gateway for route in one.routes] == ["192.168.64.1", "fd00::1"]
+    assert (two.name, two.addresses, two.routes) == ("eth1", ["10.0.0.5/8"], [])
+
+
+def test_sysctls_of_the_user_win_over_the_defaults():
+    spec = plan.container(configured(sysctls={"vm.max_map_count": "1", "net.core.somaxconn": "9"}).configuration)
+    assert spec.sysctls == {"vm.overcommit_memory": "1", "vm.max_map_count": "1", "net.core.somaxconn": "9"}
+
+
+def test_limits_and_flags_reach_the_guest():
+    spec = plan.container(configured(read_only=True, use_init=True, shm_size=1, cap_drop=["ALL"]).configuration)
+    assert (spec.memory_max, spec.cpu_quota, spec.shm_size) == (256 << 20, 200_000, 1)
+    assert (spec.read_only, spec.use_init, spec.capabilities) == (True, True, [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mounts": [Mount("virtiofs", "/src", "/dst")]},
+        {"mounts": [Mount("volume", "v", "/dst")]},
+        {"ssh": True},
+        {"virtualization": True},
+        {"published_sockets": [{}]},
+    ],
+)
+def test_what_is_not_there_yet_is_refused_as_unsupported(changes):
+    with pytest.raises(ContainerError) as caught:
+        plan.check(configured(**changes).configuration)
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+
+
+def test_ports_need_a_network():
+    with pytest.raises(ContainerError, match="network"):
+        plan.check(configured(networks=[], published_ports=[PublishPort("0.0.0.0", 80, 80)]).configuration)
+
+
+def test_tmpfs_is_accepted():
+    plan.check(configured(mounts=[Mount("tmpfs", "tmpfs", "/tmp", ["size=1m"])]).configuration)
