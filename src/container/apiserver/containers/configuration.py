@@ -1,0 +1,102 @@
+"""From what a user asked for to the record of a container. Pure functions."""
+
+import time
+from dataclasses import replace
+
+from container.apiserver.containers import merge, names
+from container.config import MIB, ContainerDefaults
+from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.model.container import ContainerConfiguration, ContainerRequest, DNSConfiguration, Resources
+from container.model.image import Rootfs
+from container.model.network import AttachmentConfiguration, AttachmentOptions
+
+MINIMUM_MEMORY = 200 * MIB
+DEFAULT_NETWORK = "default"
+DEFAULT_MTU = 1280
+NO_NETWORK = "none"
+
+
+def check(request: ContainerRequest) -> None:
+    """Refuse what can be refused before anything is made. Raises ContainerError(invalidArgument, unsupported)."""
+    refusals = [
+        (any(mount.kind != "tmpfs" for mount in request.mounts), "volumes and bind mounts (--volume, --mount)"),
+        (bool(request.published_sockets), "publishing of sockets (--publish-socket)"),
+        (request.ssh, "forwarding of the SSH agent (--ssh)"),
+        (request.virtualization, "nested virtualization (--virtualization)"),
+        (request.init_image is not None, "a boot image of one's own (--init-image)"),
+        (any(port.proto != "tcp" for port in request.published_ports), "publishing of ports other than TCP"),
+        (request.networks is not None and len(request.networks) > 1, "more than one network a container"),
+    ]
+    for refused, what in refusals:
+        if refused:
+            raise ContainerError(ErrorCode.UNSUPPORTED, f"this version does not support {what}")
+    named = [item.network for item in request.networks or []]
+    if NO_NETWORK in named and len(named) > 1:
+        raise invalid_argument("no other networks may be created along with network none")
+    if named in ([], [NO_NETWORK]) and request.networks is not None and request.published_ports:
+        raise invalid_argument("cannot publish ports of a container without a network")
+    if request.cpus is not None and request.cpus < 1:
+        raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
+    if request.memory_in_bytes is not None and request.memory_in_bytes < MINIMUM_MEMORY:
+        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {request.memory_in_bytes} bytes)")
+
+
+def networks(request: ContainerRequest, id: str, domain: str | None) -> list[AttachmentConfiguration]:
+    """The attachments of a container: the default network unless others, or none, were asked for."""
+    asked = request.networks
+    if asked is None:
+        asked = [AttachmentConfiguration(DEFAULT_NETWORK, AttachmentOptions(hostname=id))]
+    return [
+        AttachmentConfiguration(
+            item.network,
+            replace(
+                item.options,
+                hostname=id if index else names.dns_name(id, domain),
+                mtu=item.options.mtu or DEFAULT_MTU,
+            ),
+        )
+        for index, item in enumerate(asked)
+        if item.network != NO_NETWORK
+    ]
+
+
+def build(
+    request: ContainerRequest, id: str, rootfs: Rootfs, defaults: ContainerDefaults, domain: str | None
+) -> ContainerConfiguration:
+    """The configuration of a new container. `domain` is the configured DNS domain.
+
+    Raises ContainerError(invalidArgument) when neither image nor user say what to run.
+    """
+    memory = request.memory_in_bytes if request.memory_in_bytes is not None else defaults.memory_in_bytes
+    return ContainerConfiguration(
+        id=id,
+        creation_date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        image=rootfs.image,
+        platform=rootfs.platform,
+        resources=Resources(cpus=request.cpus or defaults.cpus, memory_in_bytes=memory // MIB * MIB),
+        init_process=merge.init_process(request.process, rootfs.config),
+        runtime_handler=request.runtime,
+        mounts=list(request.mounts),
+        published_ports=list(request.published_ports),
+        networks=networks(request, id, domain),
+        dns=_dns(request.dns, domain),
+        labels=dict(request.labels),
+        rosetta=request.rosetta,
+        virtualization=request.virtualization,
+        ssh=request.ssh,
+        read_only=request.read_only,
+        use_init=request.use_init,
+        cap_add=list(request.cap_add),
+        cap_drop=list(request.cap_drop),
+        shm_size=request.shm_size,
+        stop_signal=rootfs.config.get("StopSignal") or None,
+        masked_paths=request.masked_paths,
+        readonly_paths=request.readonly_paths,
+        kernel=request.kernel,
+        kernel_arguments=list(request.kernel_arguments),
+        auto_remove=request.auto_remove,
+    )
+
+
+def _dns(asked: DNSConfiguration | None, domain: str | None) -> DNSConfiguration | None:
+    return asked if asked is None or asked.domain else replace(asked, domain=domain)

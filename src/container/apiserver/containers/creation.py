@@ -1,0 +1,51 @@
+"""From a request to the record of a container; makes nothing that would have to be cleaned up."""
+
+from collections.abc import AsyncGenerator
+
+from container.apiserver.containers import configuration
+from container.apiserver.containers.helper import Helpers, ImageStore
+from container.apiserver.containers.launch import Launches
+from container.apiserver.containers.records import ContainerRecord
+from container.config import ContainerDefaults
+from container.errors import internal
+from container.model.container import ContainerRequest
+from container.model.event import Progress
+from container.model.image import Platform
+
+
+class Creation:
+    """Checks, the image, the merge."""
+
+    def __init__(
+        self,
+        images: ImageStore,
+        helpers: Helpers,
+        launches: Launches,
+        defaults: ContainerDefaults,
+        domain: str | None,
+        architecture: str,
+    ) -> None:
+        """`domain` is the configured DNS domain, `architecture` the host's."""
+        self._images = images
+        self._helpers = helpers
+        self._launches = launches
+        self._defaults = defaults
+        self._domain = domain
+        self._architecture = architecture
+
+    async def make(self, request: ContainerRequest, id: str) -> AsyncGenerator[Progress | ContainerRecord, None]:
+        """Progress, then the record. Raises ContainerError."""
+        configuration.check(request)
+        self._helpers.of(id, request.runtime)
+        networks = configuration.networks(request, id, self._domain)
+        self._launches.check(request, [item.network for item in networks])
+        platform = request.platform or Platform("linux", self._architecture)
+        rootfs = None
+        async with self._images.prepare(request.image, platform) as events:
+            async for event in events:
+                if event.progress is not None:
+                    yield event.progress
+                rootfs = event.rootfs or rootfs
+        if rootfs is None:
+            raise internal(f"the image helper said nothing about {request.image}")
+        yield ContainerRecord(configuration.build(request, id, rootfs, self._defaults, self._domain), rootfs)

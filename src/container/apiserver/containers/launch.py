@@ -1,0 +1,55 @@
+"""What a container's start needs beyond its record: kernel, accelerator, networks."""
+
+from typing import Protocol
+
+from container.apiserver.containers.records import ContainerRecord
+from container.model.container import ContainerRequest
+from container.model.launch import Launch, NetworkService
+from container.model.system import Accelerator, Kernel
+
+
+class Machines(Protocol):
+    """What virtual machines here run with (the system service)."""
+
+    def kernel(self, path: str | None) -> Kernel:
+        """The kernel at `path`, else the default one. Raises ContainerError(notFound, invalidArgument)."""
+
+    async def accelerator(self, kernel: Kernel) -> Accelerator:
+        """The verdict of the probe; waits for it. Raises ContainerError(unsupported) without QEMU."""
+
+
+class NetworkDirectory(Protocol):
+    """Which networks there are (the networks service)."""
+
+    def check(self, network: str) -> None:
+        """Raises ContainerError(notFound) `network X not found`."""
+
+    async def service(self, network: str) -> NetworkService:
+        """Where the helper of a network listens, which is registered by then. Raises ContainerError."""
+
+
+class Launches:
+    """Decides what a runtime helper is told."""
+
+    def __init__(self, machines: Machines, networks: NetworkDirectory) -> None:
+        self._machines = machines
+        self._networks = networks
+
+    def check(self, request: ContainerRequest, networks: list[str]) -> None:
+        """Refuse at creation what could not start. Raises ContainerError."""
+        for network in networks:
+            self._networks.check(network)
+        self._machines.kernel(request.kernel)
+
+    async def launch(self, record: ContainerRecord) -> Launch:
+        """Everything for one start of a container. Raises ContainerError."""
+        configuration = record.configuration
+        kernel = self._machines.kernel(configuration.kernel)
+        names = dict.fromkeys(attachment.network for attachment in configuration.networks)
+        return Launch(
+            configuration=configuration,
+            rootfs=record.rootfs,
+            kernel=kernel,
+            accelerator=await self._machines.accelerator(kernel),
+            networks=[await self._networks.service(name) for name in names],
+        )

@@ -1,0 +1,122 @@
+"""Beginning, ending and removing: the transitions of a container, each bounded and each safe to be asked for twice."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from container.apiserver.background import Background
+from container.apiserver.containers.container import Container
+from container.apiserver.containers.helper import Helpers
+from container.apiserver.containers.launch import Launches
+from container.apiserver.containers.records import ContainerRecords
+from container.apiserver.containers.run import Run
+from container.apiserver.containers.streams import Streams
+from container.errors import ContainerError, ErrorCode
+from container.model.container import ContainerState, ContainerStatus
+
+_log = logging.getLogger(__name__)
+
+KILL = 9
+KILL_TIMEOUT = 5.0  # seconds between KILL and force
+SETTLE_TIMEOUT = 15.0  # seconds for a helper to end once its VM has
+
+
+class Lifecycle:
+    """Owns the runs. `containers` holds every container that there is, by id."""
+
+    def __init__(self, records: ContainerRecords, helpers: Helpers, launches: Launches, tasks: Background) -> None:
+        self.containers: dict[str, Container] = {}
+        self._records = records
+        self._helpers = helpers
+        self._launches = launches
+        self._tasks = tasks
+
+    def begin(self, container: Container, streams: Streams, wait: bool) -> Run:
+        """Start a stopped container in the background; `streams` are duplicated."""
+        run = self._new_run(container)
+        self._records.forget_outcome(container.id)
+        work = run.start(lambda: self._launches.launch(container.record), streams.duplicate(), wait)
+        self._keep(container, run, work)
+        return run
+
+    def adopt(self, container: Container) -> None:
+        """Take up the run that an earlier API server began."""
+        try:
+            run = self._new_run(container)
+        except ContainerError as error:
+            _log.error("cannot watch container %s: %s", container.id, error.describe())
+            container.last = ContainerStatus(ContainerState.UNKNOWN, reason=error.describe())
+            return
+        self._keep(container, run, run.adopt())
+
+    async def end(self, container: Container, signal: int, timeout: float) -> None:
+        """Signal, wait `timeout` seconds, KILL, force; returns when it is stopped and cleaned up. Stopped: no-op.
+
+        Raises ContainerError when the helper refuses.
+        """
+        run = container.run
+        if run is None:
+            return
+        if not run.running:
+            run.abandon("it was stopped while it was starting")
+        elif not run.stopped.is_set():
+            await self._ask_to_stop(run, signal, timeout)
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT):
+                await run.settled.wait()
+        except TimeoutError:
+            run.abandon("the runtime helper did not end in time")
+            await run.settled.wait()
+        await self.discard_if_asked(container, run)
+
+    async def discard_if_asked(self, container: Container, run: Run) -> None:
+        """Wait for the end of `run`'s cleanup where the container goes with its run (`--rm`)."""
+        if container.configuration.auto_remove:
+            await run.settled.wait()
+            await self.discard(container)
+
+    async def discard(self, container: Container) -> None:
+        """Remove a stopped container and all it owns; once it began, nothing else may be done to it."""
+        if container.removal is None:
+            container.removal = asyncio.get_running_loop().create_future()
+            self._tasks.start(self._remove(container, container.removal), f"the removal of {container.id}")
+        await asyncio.shield(container.removal)
+
+    async def _remove(self, container: Container, done: "asyncio.Future[None]") -> None:
+        try:
+            await asyncio.to_thread(self._records.delete, container.id)
+        except ContainerError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                _log.error("cannot remove container %s: %s", container.id, error.describe())
+                container.removal = None
+                done.set_exception(error)
+                done.exception()  # whoever asked may be gone: then nobody else retrieves it
+                return
+        del self.containers[container.id]
+        done.set_result(None)
+
+    async def _ask_to_stop(self, run: Run, signal: int, timeout: float) -> None:
+        try:
+            await run.helper.stop(signal, timeout)
+        except ContainerError as error:
+            if error.code is ErrorCode.TIMEOUT:
+                run.abandon(f"the runtime helper did not stop it within {timeout:g} s and was ended")
+            elif error.code not in (ErrorCode.INTERRUPTED, ErrorCode.INVALID_STATE):  # these: it ends already
+                raise
+
+    def _new_run(self, container: Container) -> Run:
+        helper = self._helpers.of(container.id, container.configuration.runtime_handler)
+        return Run(container.id, helper, self._tasks, lambda: self._records.outcome(container.id))
+
+    def _keep(self, container: Container, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        container.run = run
+        self._tasks.start(self._follow(container, run, work), f"container {container.id}")
+
+    async def _follow(self, container: Container, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        await work
+        container.last = run.status
+        container.run = None
+        run.settled.set()
+        if container.configuration.auto_remove:
+            await self.discard(container)

@@ -1,0 +1,231 @@
+"""The containers of a system: what they are, what may be done to them when, and their runs.
+
+All state is in memory and changes between two awaits only; whoever awaited looks again. What must not be left half done
+runs in the background and is waited for, so that a caller may go at any time.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+
+from container import paths
+from container.apiserver.background import Background
+from container.apiserver.containers import merge, names
+from container.apiserver.containers.container import Container
+from container.apiserver.containers.creation import Creation
+from container.apiserver.containers.helper import Helpers
+from container.apiserver.containers.lifecycle import KILL, KILL_TIMEOUT, Lifecycle
+from container.apiserver.containers.records import ContainerRecord, ContainerRecords
+from container.apiserver.containers.run import Run
+from container.apiserver.containers.streams import Streams
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
+from container.model.container import ContainerRequest, ContainerSnapshot, ContainerState
+from container.model.event import CreateEvent, LogFiles, ProcessEvent, Progress
+from container.model.process import ProcessRequest, WindowSize
+from container.model.signals import parse_signal
+from container.store.entities import Corrupt
+
+_log = logging.getLogger(__name__)
+
+RECOVERY_TIMEOUT = 5.0  # seconds for the helpers that run to answer a new API server
+
+
+class ContainersService:
+    """See `api.containers.Containers` for what each operation does; all raise ContainerError."""
+
+    def __init__(
+        self, records: ContainerRecords, helpers: Helpers, creation: Creation, lifecycle: Lifecycle, tasks: Background
+    ) -> None:
+        self._records = records
+        self._helpers = helpers
+        self._creation = creation
+        self._lifecycle = lifecycle
+        self._tasks = tasks
+        self._containers = lifecycle.containers
+        self._corrupt: dict[str, Corrupt] = {}
+        self._claimed: set[str] = set()  # ids of containers that are being made
+        self._recovered = asyncio.Event()
+
+    async def recover(self) -> None:
+        """Load the records and take up the runs that are under way; until then every operation waits."""
+        loaded = await asyncio.to_thread(self._records.load_all)
+        for corrupt in loaded.corrupt:
+            _log.error("container %s cannot be loaded: %s: %s", corrupt.id, corrupt.path, corrupt.reason)
+            self._corrupt[corrupt.id] = corrupt
+        running = await self._helpers.running()
+        for id, record in loaded.records.items():
+            container = self._containers[id] = Container(record, self._records.outcome(id))
+            if paths.runtime_service(record.configuration.runtime_handler, id) in running:
+                self._lifecycle.adopt(container)
+            elif record.configuration.auto_remove:
+                self._tasks.start(self._lifecycle.discard(container), f"the removal of {id}")
+        try:
+            async with asyncio.timeout(RECOVERY_TIMEOUT):
+                for container in list(self._containers.values()):
+                    if container.run is not None:
+                        await container.run.seen.wait()
+        except TimeoutError:
+            _log.error("not every runtime helper answered within %g s", RECOVERY_TIMEOUT)
+        self._recovered.set()
+
+    async def create(self, request: ContainerRequest) -> AsyncGenerator[CreateEvent, None]:
+        """Make a container; one that fails leaves nothing."""
+        await self._recovered.wait()
+        id = names.choose_id(request.id)
+        if id in self._containers or id in self._claimed or id in self._corrupt:
+            raise ContainerError(ErrorCode.EXISTS, f"container already exists: {id}")
+        self._claimed.add(id)
+        try:
+            async with aclosing(self._creation.make(request, id)) as items:
+                async for item in items:
+                    if isinstance(item, Progress):
+                        yield CreateEvent(progress=item)
+                    else:
+                        await self._tasks.complete(self._commit(item), f"the creation of {id}")
+        finally:
+            self._claimed.discard(id)
+        yield CreateEvent(id=id)
+
+    async def start(self, id: str, streams: Streams, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
+        """Boot a stopped container, and with `wait` follow it to its exit."""
+        container = await self._find_for_start(id)
+        run = container.run
+        if run is not None:
+            if streams or wait:
+                raise invalid_state("attach is currently unsupported on already running containers")
+            await run.wait_booted()
+            yield ProcessEvent(started=True, process=id)
+            return
+        run = self._lifecycle.begin(container, streams, wait)
+        try:
+            async for event in run.boot_events():
+                yield event
+            if not wait:
+                return
+            await run.stopped.wait()
+            await self._lifecycle.discard_if_asked(container, run)
+            yield run.exit_event()
+        except ContainerError:
+            await self._lifecycle.discard_if_asked(container, run)
+            raise
+        finally:
+            run.detach()
+
+    async def exec(
+        self, id: str, request: ProcessRequest, streams: Streams, wait: bool
+    ) -> AsyncGenerator[ProcessEvent, None]:
+        """Start a further process in a running container."""
+        container = await self._find(id, f"get failed: container {id} not found")
+        run = self._running(container)
+        process = merge.exec_process(request, container.configuration.init_process)
+        with _helper_of(id):
+            async with run.helper.exec(process, streams, wait) as events:
+                async for event in events:
+                    yield event
+
+    async def signal(self, id: str, process: str, signal: str) -> None:
+        """Send a signal to a process of a running container."""
+        number = parse_signal(signal)
+        run = self._running(await self._find(id))
+        with _helper_of(id):
+            await run.helper.signal(process, number)
+
+    async def resize(self, id: str, process: str, size: WindowSize) -> None:
+        """Set the window size of a process."""
+        run = self._running(await self._find(id))
+        with _helper_of(id):
+            await run.helper.resize(process, size)
+
+    async def stop(self, id: str, signal: str | None, timeout: float) -> None:
+        """Signal, wait `timeout` seconds, KILL."""
+        container = await self._find(id)
+        number = parse_signal(signal) if signal else container.stop_signal
+        await self._lifecycle.end(container, number, timeout)
+
+    async def kill(self, id: str, signal: str) -> None:
+        """Send a signal to the init process; with KILL wait for the end."""
+        number = parse_signal(signal)
+        container = await self._find(id)
+        run = container.run
+        if run is None or run.stopped.is_set():
+            raise invalid_state("no runtime client exists: container is stopped")
+        if number == KILL:
+            await self._lifecycle.end(container, number, KILL_TIMEOUT)
+        else:
+            await self.signal(id, id, signal)
+
+    async def delete(self, id: str, force: bool) -> None:
+        """Remove a container with all it owns."""
+        await self._recovered.wait()
+        if id in self._corrupt:
+            await asyncio.to_thread(self._records.delete, id)
+            self._corrupt.pop(id, None)
+            return
+        container = await self._find(id)
+        while (run := container.run) is not None:
+            if force:
+                await self._lifecycle.end(container, KILL, KILL_TIMEOUT)
+            elif run.stopped.is_set():
+                await run.settled.wait()
+            else:
+                raise invalid_state(f"container {id} is running and can not be deleted")
+        await self._lifecycle.discard(container)
+
+    async def list(self, all: bool) -> list[ContainerSnapshot]:
+        """Snapshots from memory, sorted by id; asks no helper."""
+        await self._recovered.wait()
+        containers = sorted(self._containers.values(), key=lambda container: container.id)
+        return [item.snapshot for item in containers if all or item.status.state is not ContainerState.STOPPED]
+
+    async def get(self, id: str) -> ContainerSnapshot:
+        """One snapshot."""
+        return (await self._find(id, f"get failed: container {id} not found")).snapshot
+
+    async def logs(self, id: str) -> LogFiles:
+        """Where the logs are."""
+        await self._find(id, f"failed to open container logs: container with ID {id} not found")
+        return self._records.logs(id)
+
+    async def _find(self, id: str, missing: str | None = None) -> Container:
+        await self._recovered.wait()
+        container = self._containers.get(id)
+        if container is not None and container.removal is None:
+            return container
+        if container is not None:
+            await self._lifecycle.discard(container)
+        if (corrupt := self._corrupt.get(id)) is not None:
+            raise internal(f"container {id} cannot be loaded: {corrupt.path}: {corrupt.reason}")
+        raise not_found(missing or f"container with ID {id} not found")
+
+    async def _find_for_start(self, id: str) -> Container:
+        """The container when no former run of it is still being cleaned up."""
+        while True:
+            container = await self._find(id, f"get failed: container {id} not found")
+            run = container.run
+            if run is None or not run.stopped.is_set():
+                return container
+            await run.settled.wait()
+            await self._lifecycle.discard_if_asked(container, run)
+
+    def _running(self, container: Container) -> Run:
+        run = container.run
+        if run is None or not run.running or run.stopped.is_set():
+            raise invalid_state(f"container {container.id} is not running")
+        return run
+
+    async def _commit(self, record: ContainerRecord) -> None:
+        await asyncio.to_thread(self._records.create, record)
+        self._containers[record.configuration.id] = Container(record)
+
+
+@contextlib.contextmanager
+def _helper_of(id: str) -> Iterator[None]:
+    """Call a helper that went away by its name: to users an interrupted call means that the system is down."""
+    try:
+        yield
+    except ContainerError as error:
+        if error.code is not ErrorCode.INTERRUPTED:
+            raise
+        raise internal(f"the runtime helper of container {id} went away: {error.message}") from error

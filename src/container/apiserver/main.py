@@ -1,0 +1,78 @@
+"""`container-apiserver`: assembles the services and serves them until told to stop.
+
+Started by the supervisor, which passes the listening socket: whoever connects before it serves simply waits. TERM ends
+it, and leaves helpers and containers alone: the next API server finds them.
+"""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from container import config, log, paths
+from container.apiserver.background import Background
+from container.apiserver.catalogue import Catalogue, register
+from container.apiserver.containers.creation import Creation
+from container.apiserver.containers.handler import ContainersHandler
+from container.apiserver.containers.helper import RemoteImageStore, SupervisedHelpers
+from container.apiserver.containers.launch import Launches
+from container.apiserver.containers.lifecycle import Lifecycle
+from container.apiserver.containers.records import ContainerRecords
+from container.apiserver.containers.service import ContainersService
+from container.apiserver.host import architecture
+from container.apiserver.networks.handler import NetworksHandler
+from container.apiserver.networks.helper import RemoteNetworkHelpers
+from container.apiserver.networks.records import NetworkRecord, entities
+from container.apiserver.networks.service import NetworksService
+from container.apiserver.system.handler import SystemHandler
+from container.apiserver.system.machines import AcceleratorProbe, InstalledKernels
+from container.apiserver.system.service import SystemService
+from container.ipc.server import serve, stop_on_signals
+from container.model.job import Job
+from container.paths import Roots
+from container.supervisor.builtin import BuiltinSupervisor
+
+
+async def run(roots: Roots, debug: bool) -> None:
+    """Serve until TERM or INT."""
+    stop = stop_on_signals()
+    tables = config.load(roots)
+    supervisor = BuiltinSupervisor(roots)
+    catalogue = Catalogue(roots, debug)
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(Background())
+        kernels, probe = InstalledKernels(roots), AcceleratorProbe(roots)
+        system = SystemService(roots, supervisor.name, architecture(), kernels, probe, catalogue, tasks)
+
+        def network_job(record: NetworkRecord) -> Job:
+            asked = record.configuration
+            return catalogue.network_job(asked, record.ipv4_subnet, record.ipv6_subnet)
+
+        defaults = config.network_defaults(tables)
+        networks = NetworksService(entities(roots), network_job, RemoteNetworkHelpers(), supervisor, defaults)
+        records = ContainerRecords(roots)
+        helpers = SupervisedHelpers(catalogue, supervisor)
+        launches = Launches(system, networks)
+        images = RemoteImageStore(roots.socket(paths.IMAGES))
+        creation = Creation(
+            images, helpers, launches, config.container_defaults(tables), config.dns_domain(tables), architecture()
+        )
+        lifecycle = Lifecycle(records, helpers, launches, tasks)
+        containers = ContainersService(records, helpers, creation, lifecycle, tasks)
+        for job in catalogue.boot_jobs():
+            await register(supervisor, job)
+        tasks.start(containers.recover(), "the recovery of containers", vital=True)
+        tasks.start(networks.load(), "the loading of networks", vital=True)
+        tasks.start(system.probe(), "the accelerator probe")
+        handlers = [SystemHandler(system), ContainersHandler(containers), NetworksHandler(networks)]
+        await (await serve(handlers, service=paths.APISERVER, roots=roots)).run(stop)
+
+
+def main() -> None:
+    """Entry point: `container-apiserver [start] [--debug]`."""
+    debug = "--debug" in sys.argv[1:]
+    log.setup(debug=debug)
+    asyncio.run(run(Roots.from_environment(), debug))
+
+
+if __name__ == "__main__":
+    main()

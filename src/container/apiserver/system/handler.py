@@ -1,0 +1,39 @@
+"""`io.container.System` on the wire: every call is the service's."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from container.api.system import System
+from container.apiserver.system.service import SystemService, missing_binary
+from container.model.event import Progress
+from container.model.plugin import CLIPlugin
+from container.model.system import Health, Kernel
+
+
+class SystemHandler(System):
+    """Serves a SystemService; see the interface for the contract."""
+
+    def __init__(self, service: SystemService) -> None:
+        self._service = service
+
+    async def Ping(self) -> Health:
+        return self._service.health()
+
+    async def GetKernel(self, *, architecture: str) -> Kernel | None:
+        return await self._service.default_kernel(architecture)
+
+    async def SetKernel(
+        self, *, binary: str | None, modules: str | None, architecture: str, recommended: bool, force: bool
+    ) -> AsyncIterator[Progress]:
+        if recommended:
+            steps = self._service.install_recommended_kernel(architecture, force)
+        elif binary is not None:
+            steps = self._service.install_kernel(binary, modules, architecture, force)
+        else:
+            raise missing_binary()
+        async with aclosing(steps) as progress:
+            async for step in progress:
+                yield step
+
+    async def CLIPlugins(self) -> list[CLIPlugin]:
+        return self._service.cli_plugins()

@@ -1,0 +1,160 @@
+"""The system as a whole: its health, its kernels, and the accelerator that works here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from container import version
+from container.apiserver.background import Background
+from container.errors import ContainerError, ErrorCode, invalid_argument, not_found
+from container.model.event import Progress
+from container.model.plugin import CLIPlugin
+from container.model.system import Accelerator, Health, Kernel
+from container.paths import Roots
+
+_log = logging.getLogger(__name__)
+
+PROGRAM = "container-apiserver"
+ARCHITECTURES = ("amd64", "arm64")
+UNDECIDED = Accelerator("unknown", "not probed yet", 1.0)
+
+
+class Kernels(Protocol):
+    """The installed kernels (`vm.kernel.KernelStore`)."""
+
+    def default(self, architecture: str) -> Kernel | None:
+        """The default kernel of an architecture."""
+
+    def adhoc(self, path: str, architecture: str) -> Kernel:
+        """A kernel given by path."""
+
+    def install(self, binary: str, modules: str | None, architecture: str, *, force: bool = False) -> Kernel:
+        """Install a kernel and make it the default. Blocks."""
+
+    def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
+        """Download the recommended kernel and make it the default."""
+
+
+class Prober(Protocol):
+    """The accelerator probe (`vm.probe`)."""
+
+    def recorded(self, kernel: Kernel) -> Accelerator | None:
+        """A verdict that is known without booting anything."""
+
+    async def accelerator(self, kernel: Kernel) -> Accelerator:
+        """The verdict; may boot a machine. Raises ContainerError."""
+
+
+class Plugins(Protocol):
+    """The plugins on disk."""
+
+    def cli(self) -> list[CLIPlugin]:
+        """Those without services, sorted by name."""
+
+
+class SystemService:
+    """`architecture` is the host's; machines run with kernels of it."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        supervisor: str,
+        architecture: str,
+        kernels: Kernels,
+        prober: Prober,
+        plugins: Plugins,
+        tasks: Background,
+    ) -> None:
+        """`supervisor` is the back end's name."""
+        self._roots = roots
+        self._supervisor = supervisor
+        self._architecture = architecture
+        self._kernels = kernels
+        self._prober = prober
+        self._plugins = plugins
+        self._tasks = tasks
+        self._probing = asyncio.Lock()
+        self._verdict = UNDECIDED
+
+    def health(self) -> Health:
+        """What is known now; waits for nothing."""
+        return Health(
+            app_root=self._roots.app,
+            install_root=self._roots.install,
+            log_root=self._roots.log,
+            api_server_version=version.version_line(PROGRAM),
+            api_server_commit=version.COMMIT,
+            api_server_build=version.BUILD,
+            api_server_app_name=PROGRAM,
+            accelerator=self._verdict.name,
+            accelerator_reason=self._verdict.reason,
+            supervisor=self._supervisor,
+        )
+
+    async def probe(self) -> None:
+        """Find out which accelerator works with the default kernel, for `health` and for the first start."""
+        kernel = await asyncio.to_thread(self._kernels.default, self._architecture)
+        if kernel is None:
+            self._verdict = Accelerator(UNDECIDED.name, "no kernel is installed", 1.0)
+            return
+        try:
+            self._verdict = await self.accelerator(kernel)
+        except ContainerError as error:
+            _log.warning("no accelerator: %s", error.describe())
+            self._verdict = Accelerator(UNDECIDED.name, error.describe(), 1.0)
+
+    async def accelerator(self, kernel: Kernel) -> Accelerator:
+        """The verdict for a kernel; one is probed at a time. Raises ContainerError(unsupported) without QEMU."""
+        async with self._probing:
+            return self._prober.recorded(kernel) or await self._prober.accelerator(kernel)
+
+    def kernel(self, path: str | None) -> Kernel:
+        """The kernel for a container: the one at `path`, else the default. Raises ContainerError(notFound)."""
+        if path is not None:
+            return self._kernels.adhoc(path, self._architecture)
+        kernel = self._kernels.default(self._architecture)
+        if kernel is None:
+            raise not_found(
+                f"default kernel not configured for architecture {self._architecture}, "
+                "please use the `container system kernel set` command to configure it"
+            )
+        return kernel
+
+    async def default_kernel(self, architecture: str) -> Kernel | None:
+        """The default kernel of an architecture. Raises ContainerError(unsupported) for an unknown one."""
+        _check(architecture)
+        return await asyncio.to_thread(self._kernels.default, architecture)
+
+    async def install_kernel(
+        self, binary: str, modules: str | None, architecture: str, force: bool
+    ) -> AsyncGenerator[Progress, None]:
+        """Make a kernel on disk the default, then probe with it. Raises ContainerError."""
+        _check(architecture)
+        yield Progress("Unpacking kernel", step=3, steps=3)
+        await asyncio.to_thread(self._kernels.install, binary, modules, architecture, force=force)
+        self._probe_again()
+
+    async def install_recommended_kernel(self, architecture: str, force: bool) -> AsyncGenerator[Progress, None]:
+        """Download the recommended kernel, make it the default, then probe with it. Raises ContainerError."""
+        _check(architecture)
+        async for progress in self._kernels.install_recommended(architecture, force=force):
+            yield progress
+        self._probe_again()
+
+    def cli_plugins(self) -> list[CLIPlugin]:
+        """The plugins without services, sorted by name."""
+        return self._plugins.cli()
+
+    def _probe_again(self) -> None:
+        self._tasks.start(self.probe(), "the accelerator probe")
+
+
+def _check(architecture: str) -> None:
+    if architecture not in ARCHITECTURES:
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"unsupported architecture {architecture}")
+
+
+def missing_binary() -> ContainerError:
+    """The error of a kernel installation that says neither which nor the recommended one."""
+    return invalid_argument("missing argument '--binary'")
