@@ -1,4 +1,4 @@
-"""Network namespaces, made and entered by the C program `container-netns`: as root, or in a user namespace as anyone."""
+"""Network namespaces, made and entered by the C program `container-netns`; an ordinary user has a user namespace too."""
 
 import contextlib
 import os
@@ -66,22 +66,31 @@ class Namespace:
         return await native.run(PROGRAM, ["exec", *self.options, *argv], self.descriptors, data)
 
 
-@contextlib.asynccontextmanager
-async def create(
+def create(
     *, bridge: str, mac: str, addresses: Iterable[str], sysctls: Iterable[str], name: str
-) -> AsyncIterator[Daemon]:
+) -> contextlib.AbstractAsyncContextManager[Daemon]:
     """Make a namespace with a bridge, and a process that holds it and survives this one.
 
     `addresses` are the bridge's, with prefix length, at most one of each family; `sysctls` are `key=value`, with the
     path below /proc/sys as key; `name` shows up in the process list. The body takes note of the process: when it
     fails, or this process dies in it, the namespace is gone. Raises ContainerError.
     """
-    arguments = ["hold", "--bridge", bridge, "--mac", mac]
+    arguments = ["--bridge", bridge, "--mac", mac]
     arguments += [f"--address={address}" for address in addresses]
     arguments += [f"--sysctl={sysctl}" for sysctl in sysctls]
     if os.geteuid() != 0:
         arguments.append("--user")
-    async with native.started(PROGRAM, [*arguments, name]) as process:
+    return _holding([*arguments, name], ())
+
+
+def hold(namespace: Namespace, *, name: str) -> contextlib.AbstractAsyncContextManager[Daemon]:
+    """A process that holds a namespace that exists, as with `create`, when the one that did so is gone."""
+    return _holding([*namespace.options, name], namespace.descriptors)
+
+
+@contextlib.asynccontextmanager
+async def _holding(arguments: list[str], fds: tuple[int, ...]) -> AsyncIterator[Daemon]:
+    async with native.started(PROGRAM, ["hold", *arguments], fds) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

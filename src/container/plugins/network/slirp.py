@@ -1,0 +1,141 @@
+"""The uplink of anyone: slirp4netns(1), a TCP/IP stack in a process of the host that opens ordinary sockets."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from ipaddress import IPv4Address
+
+from container.errors import ContainerError, ErrorCode, internal
+from container.linux.daemon import Daemon, spawn
+from container.linux.netns import Namespace, open_lifeline
+from container.plugins.network.plan import UPLINK, Plan
+from container.plugins.network.state import ProcessRecord, UplinkRecord
+
+READY_TIMEOUT = 10.0
+_PROGRAM = "slirp4netns"
+
+
+class Slirp:
+    """Runs slirp4netns. It ends with the holder of the namespace, not with this process."""
+
+    kind = "slirp4netns"
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._process: Daemon | None = None
+
+    @property
+    def resolver(self) -> IPv4Address:
+        """Its built-in forwarder to the host's name servers: the third address (slirp4netns(1), --cidr)."""
+        return self._plan.uplink_subnet.network_address + 3
+
+    async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
+        """See `Uplink.start`."""
+        program = shutil.which(_PROGRAM)
+        if program is None:
+            raise ContainerError(
+                ErrorCode.UNSUPPORTED,
+                f"network {self._plan.id} has no way out: {_PROGRAM} is not installed; install the package {_PROGRAM}",
+            )
+        if UPLINK in await namespace.links():
+            await _stop_strays(holder)
+        with contextlib.ExitStack() as stack:
+            ready, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            stack.callback(os.close, ready)
+            with contextlib.ExitStack() as child:
+                child.callback(os.close, write_end)
+                try:
+                    self._process = _spawn(program, self._plan, holder, write_end)
+                except OSError as error:
+                    raise internal(f"cannot start {program}: {error.strerror}") from error
+            await self._wait_ready(ready)
+        return UplinkRecord(self.kind, ProcessRecord(self._process.pid, self._process.start_time))
+
+    async def _wait_ready(self, ready: int) -> None:
+        """It writes one byte when the interface is configured, and closes the pipe when it ends."""
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        loop.add_reader(ready, event.set)
+        try:
+            async with asyncio.timeout(READY_TIMEOUT):
+                await event.wait()
+            if os.read(ready, 1) == b"1":
+                return
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(ready)
+        await self.stop()
+        raise internal(f"network {self._plan.id} has no way out: {_PROGRAM} failed; its words are in the helper's log")
+
+    def adopt(self, record: UplinkRecord) -> bool:
+        """See `Uplink.adopt`."""
+        if record.kind == self.kind and record.process is not None:
+            self._process = Daemon.find(record.process.pid, record.process.start_time)
+        return self._process is not None
+
+    async def wait(self) -> None:
+        """See `Uplink.wait`."""
+        assert self._process is not None
+        await self._process.wait()
+        self.close()
+
+    async def stop(self) -> None:
+        """See `Uplink.stop`."""
+        if self._process is not None:
+            await self._process.stop()
+            self.close()
+
+    def close(self) -> None:
+        """See `Uplink.close`."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+def _spawn(program: str, plan: Plan, holder: int, ready: int) -> Daemon:
+    with contextlib.ExitStack() as stack:
+        lifeline = open_lifeline(holder)
+        stack.callback(os.close, lifeline)
+        arguments = ["--configure", "--disable-host-loopback", f"--cidr={plan.uplink_subnet}"]
+        arguments += [f"--ready-fd={ready}", f"--exit-fd={lifeline}", "--netns-type=path"]
+        if os.stat(f"/proc/{holder}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+            arguments.append(f"--userns-path=/proc/{holder}/ns/user")
+        if plan.ipv6 is not None and host_has_ipv6_route():
+            arguments.append("--enable-ipv6")
+        arguments += [_target(holder), UPLINK]
+        return spawn(program, arguments, (ready, lifeline), os.environ)
+
+
+def _target(holder: int) -> str:
+    return f"/proc/{holder}/ns/net"
+
+
+async def _stop_strays(holder: int) -> None:
+    """End an uplink that a helper started and had no time to take note of."""
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        words = _command_line(pid)
+        if os.path.basename(words[0]) == _PROGRAM and _target(holder) in words:
+            process = Daemon.find(pid)
+            if process is not None:
+                await process.stop()
+                process.close()
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsdecode(file.read()).split("\0")
+    except OSError:  # it has ended
+        return [""]
+
+
+def host_has_ipv6_route() -> bool:
+    """Whether this host has a default route for IPv6 (proc(5), /proc/net/ipv6_route)."""
+    try:
+        with open("/proc/net/ipv6_route", encoding="ascii") as file:
+            routes = [line.split() for line in file]
+    except FileNotFoundError:
+        return False
+    return any(int(target, 16) == 0 == int(length, 16) and rest[-1] != "lo" for target, length, *rest in routes)
