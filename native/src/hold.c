@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -67,46 +65,19 @@ static void settle(void) {
         _exit(1);
 }
 
-static _Noreturn void holder(const struct hold *hold, int ready) {
-    setsid();
+void hold_main(const struct hold *hold) {
+    char byte;
+
     if (hold->netns >= 0)
         check(ns_enter(hold->netns, hold->userns), "enter", "the namespace to hold");
     else
         build(hold);
-    int report = fcntl(ready, F_DUPFD_CLOEXEC, 10);
-    if (report < 0 || dprintf(report, "%d\n", (int)getpid()) < 0)
-        fail_errno(errno, "cannot report the namespace holder");
+    if (puts("ready") < 0 || fflush(stdout) != 0)
+        fail_errno(errno, "cannot report the namespace");
+    /* Without the byte, the starter ended before it had taken note of us: nobody would ever end us. */
+    if (read(STDIN_FILENO, &byte, 1) != 1)
+        exit(1);
     settle();
     for (;;)
         pause();
-}
-
-void hold_main(const struct hold *hold) {
-    int ready[2], status;
-    char text[32];
-
-    if (pipe2(ready, O_CLOEXEC) < 0)
-        fail_errno(errno, "cannot create a pipe");
-    pid_t pid = fork();
-    if (pid < 0)
-        fail_errno(errno, "cannot fork");
-    if (pid == 0) {
-        close(ready[0]);
-        holder(hold, ready[1]);
-    }
-    close(ready[1]);
-    /* The end of the pipe, not the line, says that the holder has settled. */
-    size_t length = 0;
-    ssize_t got;
-    while (length < sizeof(text) && (got = read(ready[0], text + length, sizeof(text) - length)) > 0)
-        length += (size_t)got;
-    if (length == 0) {
-        waitpid(pid, &status, 0);
-        exit(1); /* the child has said why */
-    }
-    if (write(STDOUT_FILENO, text, length) == (ssize_t)length && read(STDIN_FILENO, text, 1) == 1)
-        exit(0);
-    /* The starter ended before it had taken note of the holder: nobody would ever remove it. */
-    kill(pid, SIGKILL);
-    exit(1);
 }

@@ -15,9 +15,9 @@ struct hold {
 };
 
 /*
- * Make the namespace, leave a process behind that holds it, and print that process's id. Then wait for a byte on
- * standard input, by which the starter says that it took note of it, and exit; end of file kills the holder instead.
- * The process has its own session and dies of SIGTERM. Its descriptor 3 is the write end of a pipe: whoever opens
- * /proc/<pid>/fd/3 for reading sees a hang-up when it ends.
+ * Make the namespace and hold it until SIGTERM. Standard output gets `ready`; then the starter sends a byte on standard
+ * input, by which it says that it took note of this process; end of file ends it instead. After that it keeps nothing
+ * of the starter's. Descriptor 3 is the write end of a pipe: whoever opens /proc/<pid>/fd/3 for reading sees a hang-up
+ * when the process ends.
  */
 _Noreturn void hold_main(const struct hold *hold);

@@ -42,15 +42,22 @@ class Daemon:
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
 
 
-def spawn(program: str, arguments: Sequence[str], fds: Iterable[int], environment: Mapping[str, str]) -> Daemon:
-    """Start a program in a session of its own, with `fds` open under their numbers, standard input and output at
-    /dev/null, and this process's standard error. Raises OSError.
+def spawn(
+    program: str, arguments: Sequence[str], fds: Iterable[int], environment: Mapping[str, str], stdio: int | None = None
+) -> Daemon:
+    """Start a program in a session of its own, with `fds` open under their numbers.
+
+    `stdio` is its standard input, output and error; without it they are /dev/null, twice, and this process's standard
+    error. Raises OSError.
     """
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-        (os.POSIX_SPAWN_DUP2, 0, 1),
-        *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds),  # onto itself: clears close-on-exec
+        (os.POSIX_SPAWN_DUP2, fd, fd)  # onto itself: clears close-on-exec
+        for fd in fds
     ]
+    if stdio is None:
+        actions += [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1)]
+    else:
+        actions += [(os.POSIX_SPAWN_DUP2, stdio, fd) for fd in (0, 1, 2)]
     pid = os.posix_spawn(
         program,
         [program, *arguments],
@@ -60,6 +67,4 @@ def spawn(program: str, arguments: Sequence[str], fds: Iterable[int], environmen
         setsigmask=(),
         setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM),
     )
-    daemon = Daemon.find(pid)
-    assert daemon is not None, "a child that was not waited for keeps its process id"
-    return daemon
+    return Daemon(pid, pidfd.start_time(pid) or 0, os.pidfd_open(pid))

@@ -27,7 +27,7 @@ async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data
 
     Raises ContainerError: internal with what it wrote to standard error, timeout after TIMEOUT seconds.
     """
-    async with started(name, arguments, fds) as process:
+    async with _started(name, arguments, fds) as process, deadline(name):
         out, err = await process.communicate(data)
     if process.returncode != 0:
         raise failure(name, err)
@@ -41,10 +41,20 @@ def failure(name: str, stderr: bytes) -> ContainerError:
 
 
 @contextlib.asynccontextmanager
-async def started(
-    name: str, arguments: Iterable[str], fds: Iterable[int] = ()
+async def deadline(name: str) -> AsyncIterator[None]:
+    """TIMEOUT seconds for the body; raises ContainerError(timeout) that names the program."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            yield
+    except TimeoutError as error:
+        raise ContainerError(ErrorCode.TIMEOUT, f"{program(name)} did not end within {TIMEOUT:.0f} s") from error
+
+
+@contextlib.asynccontextmanager
+async def _started(
+    name: str, arguments: Iterable[str], fds: Iterable[int]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A running program with pipes for its three streams; killed when the body fails or takes over TIMEOUT seconds."""
+    """A running program with pipes for its three streams, which ends with the body."""
     try:
         process = await asyncio.create_subprocess_exec(
             program(name),
@@ -57,10 +67,7 @@ async def started(
     except OSError as error:
         raise start_error(name, error) from error
     try:
-        async with asyncio.timeout(TIMEOUT):
-            yield process
-    except TimeoutError as error:
-        raise ContainerError(ErrorCode.TIMEOUT, f"{program(name)} did not end within {TIMEOUT:.0f} s") from error
+        yield process
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,14 +1,16 @@
-"""Network namespaces, made and entered by the C program `container-netns`; an ordinary user has a user namespace too."""
+"""Network namespaces, made and entered by the C program `container-netns`; ordinary users get a user namespace too."""
 
+import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Iterable
 
-from container.errors import ContainerError, ErrorCode
 from container.linux import native
-from container.linux.daemon import Daemon
+from container.linux.daemon import Daemon, spawn
 
 PROGRAM = "container-netns"
+_ANSWER_MAX = 4096
 _LIFELINE_FD = 3  # of the holder: the write end of a pipe
 
 
@@ -90,22 +92,26 @@ def hold(namespace: Namespace, *, name: str) -> contextlib.AbstractAsyncContextM
 
 @contextlib.asynccontextmanager
 async def _holding(arguments: list[str], fds: tuple[int, ...]) -> AsyncIterator[Daemon]:
-    async with native.started(PROGRAM, ["hold", *arguments], fds) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = await process.stdout.readline()
-        if not line:
-            raise native.failure(PROGRAM, await process.stderr.read())
-        holder = Daemon.find(int(line))
-        if holder is None:
-            raise ContainerError(ErrorCode.INTERNAL, "the process that holds the network's namespace ended at once")
-        with contextlib.ExitStack() as stack:
-            stack.callback(holder.close)
+    async with contextlib.AsyncExitStack() as stack:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            stack.callback(ours.close)
+            try:
+                holder = spawn(native.program(PROGRAM), ["hold", *arguments], fds, os.environ, theirs.fileno())
+            except OSError as error:
+                raise native.start_error(PROGRAM, error) from error
+        stack.callback(holder.close)
+        stack.push_async_callback(holder.stop)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        stack.callback(writer.close)
+        async with native.deadline(PROGRAM):
+            if (answer := await reader.read(_ANSWER_MAX)) != b"ready\n":
+                raise native.failure(PROGRAM, answer)
             yield holder
-            stack.pop_all()
-        process.stdin.write(b"\n")
-        await process.communicate()
+            writer.write(b"\n")
+            await reader.read()  # its end: the holder has settled
+        writer.close()
+        stack.pop_all()
 
 
 def open_lifeline(holder: int) -> int:

@@ -14,7 +14,7 @@ def ruleset(plan: Plan, resolver: IPv4Address | None) -> str:
     dns = ""
     if resolver is not None:
         dns = f"""
-  chain dns {{
+  chain resolve {{
     type nat hook prerouting priority dstnat;
     iifname {BRIDGE} ip daddr {plan.ipv4_gateway} udp dport 53 dnat ip to {resolver}
     iifname {BRIDGE} ip daddr {plan.ipv4_gateway} tcp dport 53 dnat ip to {resolver}
@@ -22,12 +22,12 @@ def ruleset(plan: Plan, resolver: IPv4Address | None) -> str:
     return f"""table inet container
 delete table inet container
 table inet container {{
-  chain forward {{
+  chain routed {{
     type filter hook forward priority filter; policy drop;
     iifname {BRIDGE} oifname {{ {BRIDGE}, {UPLINK} }} accept
     iifname {UPLINK} oifname {BRIDGE} ct state established,related accept
   }}
-  chain masquerade {{
+  chain outbound {{
     type nat hook postrouting priority srcnat;
     oifname {UPLINK} masquerade
   }}{dns}
