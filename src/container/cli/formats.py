@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # A word that reads as the same string in YAML 1.1 and 1.2 whatever stands around it.
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./@+=-]*(:[A-Za-z0-9_./@+=-]+)*")
-_RESERVED = "y n yes no on off true false null none ~ . .. .inf .nan = <<".split(" ")
+_RESERVED = " y n yes no on off true false null none ~ . .. .inf .nan = << "
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -43,7 +43,7 @@ def _yaml_entry(key: str, item: Any) -> list[str]:
 
 
 def _yaml_scalar(value: Any) -> str:
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and f" {value.lower()} " not in _RESERVED:
         return value
     return json.dumps(value, ensure_ascii=False)
 

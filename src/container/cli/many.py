@@ -14,9 +14,9 @@ MACHINE = "machine"
 PLUGIN_LABEL = "com.apple.container.plugin"
 
 
-def ids_argument(help: str = "The containers") -> Argument:
+def ids_argument(help: str = "The containers", value: str = "container-ids") -> Argument:
     """The positional of a verb that takes any number of ids."""
-    return Argument("ids", "container-ids", help, many=True, optional=True, default=[])
+    return Argument("ids", value, help, many=True, optional=True, default=[])
 
 
 def all_option(help: str) -> Option:

@@ -36,5 +36,5 @@ COMMAND = Command(
         many.all_option("Delete all images"),
         flag("force", "-f, --force", "Images that are not there are no error"),
     ],
-    arguments=[many.ids_argument("The images")],
+    arguments=[many.ids_argument("The images", "images")],
 )

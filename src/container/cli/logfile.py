@@ -1,0 +1,164 @@
+"""Log files as a container's runtime writes them: docker's json-file records, rotated to `.1`, `.2` …; and plain ones.
+
+`read` goes through what is there, the oldest file first; `follow` goes on with what is appended, through rotations and
+through the new log of a restart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from container.linux.inotify import Inotify
+
+CHUNK = 1 << 20
+
+
+class Log:
+    """Reads one log; raw bytes. A context manager that owns the file it is at."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def read(self) -> Iterator[bytes]:
+        """Everything from the place reached so far; b"" where another file begins. Raises OSError."""
+        if self._fd < 0 and not self._advance():
+            return
+        while True:
+            if os.lseek(self._fd, 0, os.SEEK_CUR) > os.fstat(self._fd).st_size:
+                os.lseek(self._fd, 0, os.SEEK_SET)  # truncated
+            while data := os.read(self._fd, CHUNK):
+                yield data
+            if not self._advance():
+                return
+            yield b""
+
+    def follow(self) -> Iterator[bytes]:
+        """As `read`, and then what is appended, until the log's directory is gone. Raises OSError."""
+        from container.linux import inotify
+
+        with inotify.Inotify() as watches:
+            directory = watches.add(
+                os.path.dirname(self._path), inotify.CREATE | inotify.MOVED_TO | inotify.DELETE_SELF
+            )
+            watched = -1
+            while True:
+                yield from self.read()
+                watched = self._watch(watches, watched)
+                yield from self.read()  # what came before the watch
+                if any(each.watch == directory and each.mask & inotify.IGNORED for each in watches.wait()):
+                    return
+
+    def _watch(self, watches: Inotify, watched: int) -> int:
+        from container.linux import inotify
+
+        if self._fd < 0:
+            return watched
+        current = watches.add(f"/proc/self/fd/{self._fd}", inotify.MODIFY)
+        if watched not in (-1, current):
+            watches.remove(watched)
+        return current
+
+    def _advance(self) -> bool:
+        """Go to the next file, the oldest one when the present one is not among them; False when there is none."""
+        while True:
+            chain = self._chain()
+            if self._fd >= 0:
+                here = _identity(os.fstat(self._fd))
+                index = next((number for number, (_, found) in enumerate(chain) if found == here), -1)
+                chain = chain[index + 1 :]
+            if not chain:
+                return False
+            path, wanted = chain[0]
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # renamed meanwhile
+            if _identity(os.fstat(fd)) != wanted:
+                os.close(fd)
+                continue
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = fd
+            return True
+
+    def _chain(self) -> list[tuple[str, tuple[int, int]]]:
+        """Paths and identities of the log's files, the oldest first."""
+        directory, name = os.path.split(self._path)
+        numbers = [
+            int(entry[len(name) + 1 :])
+            for entry in os.listdir(directory)
+            if entry.startswith(f"{name}.") and entry[len(name) + 1 :].isdigit()
+        ]
+        paths = [f"{self._path}.{number}" for number in sorted(numbers, reverse=True)] + [self._path]
+        chain = []
+        for path in paths:
+            try:
+                chain.append((path, _identity(os.stat(path))))
+            except FileNotFoundError:
+                continue
+        return chain
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def decode(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What the process wrote, from json-file records; a record that cannot be read is passed on as it is."""
+    rest = b""
+    for chunk in chunks:
+        if not chunk:
+            rest = b""  # another file: half a record stays half
+            continue
+        *records, rest = (rest + chunk).split(b"\n")
+        yield b"".join(map(_record, records))
+
+
+def _record(record: bytes) -> bytes:
+    if not record:
+        return b""
+    try:
+        return str(json.loads(record)["log"]).encode("utf-8", "surrogatepass")
+    except (ValueError, KeyError, TypeError):
+        return record + b"\n"
+
+
+def trim(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The text without newlines at both ends, and one newline after it; nothing for nothing."""
+    started, held = False, 0
+    for chunk in chunks:
+        text = chunk if started else chunk.lstrip(b"\n")
+        body = text.rstrip(b"\n")
+        if body:
+            yield b"\n" * held + body
+            started, held = True, 0
+        held += len(text) - len(body)
+    if started:
+        yield b"\n"
+
+
+def last_lines(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """The last `count` lines that are not empty, each with its newline."""
+    from collections import deque
+
+    lines: deque[bytes] = deque(maxlen=count)
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        lines.extend(line for line in whole if line)
+    if rest:
+        lines.append(rest)
+    yield from (line + b"\n" for line in lines)
