@@ -1,0 +1,19 @@
+/* The container's cgroup (cgroup v2): limits, use, end. Without cgroups (not PID 1) all of it does nothing. */
+#ifndef CGROUP_H
+#define CGROUP_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "err.h"
+
+/* Make the cgroup with the limits of a ContainerSpec; its directory as a descriptor, -1 without cgroups, or -errno. */
+int cgroup_create(const json_t *container, struct err *e);
+
+/* Whether the out-of-memory killer struck since cgroup_create. */
+bool cgroup_oom_killed(void);
+
+/* KILL everything in it. */
+void cgroup_kill(void);
+
+#endif

@@ -1,0 +1,255 @@
+#include "rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "args.h"
+#include "disk.h"
+#include "dispatch.h"
+#include "log.h"
+#include "root.h"
+
+enum { LAYERS_MAX = 256 };
+
+static int root_fd = -1;
+static int layers; /* mounted */
+
+static void state_path(char *path, size_t size, const char *name) {
+    snprintf(path, size, "%s/%s", agent.state, name);
+}
+
+int rootfs_fd(struct err *e) {
+    return root_fd >= 0 ? root_fd : err_code(e, "invalidState", ENOENT, "no root file system is mounted");
+}
+
+static int mount_at(const char *name, const char *source, const char *type, unsigned long flags, const char *data,
+                    struct err *e) {
+    char path[PATH_MAX];
+    state_path(path, sizeof path, name);
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        return err_set(e, errno, "failed to make %s", path);
+    if (mount(source, path, type, flags, data) < 0)
+        return err_set(e, errno, "failed to mount %s (%s) on %s", source, type, path);
+    return 0;
+}
+
+static int mount_layer(const char *image, int partition, char *lower, size_t size, struct err *e) {
+    char device[128], name[16], rest[PATH_MAX];
+    int status = disk_find(image, partition, device, sizeof device, e);
+    if (status < 0)
+        return status;
+    snprintf(name, sizeof name, "%d", layers + 1);
+    status = mount_at(name, device, "squashfs", MS_RDONLY | MS_NOATIME, NULL, e);
+    if (status < 0)
+        return status;
+    layers++;
+    /* overlay wants the topmost layer first */
+    snprintf(rest, sizeof rest, "%s", lower);
+    int used = snprintf(lower, size, "%s/%d%s%s", agent.state, layers, *rest ? ":" : "", rest);
+    if (used < 0 || (size_t)used >= size)
+        return err_set(e, E2BIG, "the image has too many layers (%d)", layers);
+    return 0;
+}
+
+static int mount_layers(const char *image, const json_t *partitions, char *lower, size_t size, struct err *e) {
+    const json_t *item;
+    size_t index;
+    if (json_array_size(partitions) == 0 || json_array_size(partitions) > LAYERS_MAX)
+        return err_set(e, EINVAL, "an image of %zu layers cannot be mounted", json_array_size(partitions));
+    json_array_foreach(partitions, index, item) {
+        json_int_t partition = json_integer_value(item);
+        if (partition < 0 || partition > LAYERS_MAX)
+            return err_set(e, EINVAL, "there is no partition %lld", (long long)partition);
+        int status = mount_layer(image, (int)partition, lower, size, e);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static int mount_upper(const char *serial, struct err *e) {
+    char device[128], path[PATH_MAX];
+    int status = 0;
+    if (!serial) {
+        status = mount_at("u", "tmpfs", "tmpfs", 0, "mode=0755", e);
+    } else {
+        status = disk_find(serial, 0, device, sizeof device, e);
+        if (status == 0)
+            status = mount_at("u", device, "ext4", MS_NOATIME, "discard", e);
+    }
+    if (status < 0)
+        return status;
+    for (const char *const *name = (const char *const[]){"u/upper", "u/work", NULL}; *name; name++) {
+        state_path(path, sizeof path, *name);
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+            return err_set(e, errno, "failed to make %s", path);
+    }
+    return 0;
+}
+
+static int mount_overlay(const char *lower, struct err *e) {
+    char *options = NULL, path[PATH_MAX];
+    if (asprintf(&options, "lowerdir=%s,upperdir=%s/u/upper,workdir=%s/u/work", lower, agent.state, agent.state) < 0)
+        return err_set(e, ENOMEM, "failed to mount the root file system");
+    int status = mount_at("r", "overlay", "overlay", 0, options, e);
+    free(options);
+    if (status < 0)
+        return status;
+    state_path(path, sizeof path, "r");
+    root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root_fd < 0 ? err_set(e, errno, "failed to open %s", path) : 0;
+}
+
+static void unmount(const char *name) {
+    char path[PATH_MAX];
+    state_path(path, sizeof path, name);
+    if (umount2(path, UMOUNT_NOFOLLOW) < 0 && errno == EBUSY) {
+        log_line("%s is busy: detached", path);
+        umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+}
+
+void rootfs_unmount(void) {
+    char name[16];
+    if (root_fd >= 0)
+        close(root_fd);
+    root_fd = -1;
+    unmount("r");
+    unmount("u");
+    for (; layers > 0; layers--) {
+        snprintf(name, sizeof name, "%d", layers);
+        unmount(name);
+    }
+}
+
+int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    static char lower[PATH_MAX];
+    const char *image = NULL, *upper = NULL, *directory = NULL;
+    const json_t *partitions = args_array(args, "partitions");
+    (void)number, (void)result;
+    if (root_fd >= 0)
+        return err_code(e, "invalidState", EALREADY, "the root file system is mounted already");
+    int status = args_unpack(args, e, "{s?s, s?s, s?s}", "image", &image, "upper", &upper, "directory", &directory);
+    lower[0] = 0;
+    if (status == 0 && directory)
+        snprintf(lower, sizeof lower, "%s", directory);
+    else if (status == 0)
+        status = mount_layers(image ? image : "image", partitions, lower, sizeof lower, e);
+    if (status == 0)
+        status = mount_upper(upper, e);
+    if (status == 0)
+        status = mount_overlay(lower, e);
+    if (status < 0)
+        rootfs_unmount();
+    return status;
+}
+
+/* ---- files ---- */
+
+static int write_all(int fd, const char *bytes, size_t length) {
+    while (length) {
+        ssize_t wrote = write(fd, bytes, length);
+        if (wrote < 0 && errno != EINTR)
+            return -errno;
+        if (wrote > 0) {
+            bytes += wrote;
+            length -= (size_t)wrote;
+        }
+    }
+    return 0;
+}
+
+static int make_file(int root, const char *path, mode_t mode) {
+    int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    int fd = root_open(root, path, flags, mode);
+    const char *slash = strrchr(path, '/');
+    if (fd != -ENOENT || !slash)
+        return fd;
+    char *parent = strndup(path, (size_t)(slash - path) + 1);
+    int above = parent ? root_mkdirs(root, parent) : -ENOMEM;
+    free(parent);
+    if (above < 0)
+        return above;
+    fd = root_open(root, path, flags, mode);
+    if (fd == -ENOENT) { /* a link that leads to nothing, as /etc/resolv.conf of many images */
+        unlinkat(above, slash + 1, 0);
+        fd = root_open(root, path, flags, mode);
+    }
+    close(above);
+    return fd;
+}
+
+int op_files(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    const json_t *item;
+    size_t index;
+    int root = rootfs_fd(e);
+    (void)number, (void)result;
+    if (root < 0)
+        return root;
+    json_array_foreach(args_array(args, "files"), index, item) {
+        const char *path = NULL, *content = NULL;
+        size_t length = 0;
+        int mode = 0644;
+        int status =
+            args_unpack(item, e, "{s:s, s:s%, s?i}", "path", &path, "content", &content, &length, "mode", &mode);
+        if (status < 0)
+            return status;
+        int fd = make_file(root, path, (mode_t)mode & 07777);
+        if (fd >= 0) {
+            status = fchmod(fd, (mode_t)mode & 07777) < 0 ? -errno : write_all(fd, content, length);
+            close(fd);
+        } else {
+            status = fd;
+        }
+        if (status < 0)
+            return err_set(e, -status, "failed to write %s", path);
+    }
+    return 0;
+}
+
+/* ---- the upper file system as a whole ---- */
+
+static int upper_do(unsigned long request, void *argument, const char *what, struct err *e) {
+    char path[PATH_MAX];
+    state_path(path, sizeof path, "u");
+    int fd = root_fd < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_code(e, "invalidState", ENOENT, "no root file system is mounted");
+    int status = (request ? ioctl(fd, request, argument) : syncfs(fd)) < 0 ? -errno : 0;
+    close(fd);
+    return status < 0 ? err_set(e, -status, "failed to %s the root file system", what) : 0;
+}
+
+int op_sync(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)number, (void)args, (void)result;
+    return upper_do(0, NULL, "sync", e);
+}
+
+int op_freeze(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)number, (void)args, (void)result;
+    return upper_do(FIFREEZE, NULL, "freeze", e);
+}
+
+int op_thaw(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)number, (void)args, (void)result;
+    return upper_do(FITHAW, NULL, "thaw", e);
+}
+
+int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    struct fstrim_range range = {.len = UINT64_MAX};
+    (void)number, (void)args;
+    int status = upper_do(FITRIM, &range, "trim", e);
+    if (status == 0)
+        *result = json_pack("{s:I}", "trimmed", (json_int_t)range.len);
+    return status;
+}

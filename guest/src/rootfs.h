@@ -1,0 +1,13 @@
+/* The container's root file system as the agent mounts it: layers, upper, overlay. */
+#ifndef ROOTFS_H
+#define ROOTFS_H
+
+#include "err.h"
+
+/* The mounted root as O_PATH descriptor (borrowed), or -errno when there is none yet. */
+int rootfs_fd(struct err *e);
+
+/* Unmount all of it and flush it to its disk: the files are then as after a clean shutdown. */
+void rootfs_unmount(void);
+
+#endif
