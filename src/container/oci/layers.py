@@ -7,7 +7,6 @@ that replaces an earlier one is read again. Everything here blocks; run it in a 
 import contextlib
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 
@@ -16,15 +15,12 @@ from container.oci import compression, layerindex, squashfs, tarheader
 from container.oci.digest import hex_of
 from container.oci.layerindex import LayerIndex
 from container.oci.layertree import LayerTree
+from container.oci.pipes import Cancellation
 from container.oci.tarstream import TarReader
 from container.store import atomic
 
 SQUASHFS = ".squashfs"
 _OWNER_MARK = b".container-root-owner"  # a whiteout: overlayfs never shows it
-
-
-class Cancelled(Exception):
-    """Nobody wants the result any more."""
 
 
 class _Replaced(Exception):
@@ -56,6 +52,18 @@ class LayerStore:
         path = self.path(diff_id, layerindex.variant(index.resolve(below)))
         return path if os.path.exists(path) else None
 
+    def collect(self, diff_ids: set[str]) -> int:
+        """Remove all layers but these; returns the bytes that this freed."""
+        keep, freed = {hex_of(diff_id) for diff_id in diff_ids}, 0
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name[:64] not in keep and not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        size = entry.stat().st_blocks * 512
+                        os.unlink(entry.path)
+                        freed += size
+        return freed
+
     def keep(self, diff_id: str, index: LayerIndex) -> None:
         """Record the index of a layer. Raises ContainerError(internal)."""
         atomic.write_json(self._index_path(diff_id), index.to_json())
@@ -68,13 +76,13 @@ class LayerBuild:
     """One layer in the making: `feed`, then `finish`. A context manager; leaving it earlier leaves nothing behind."""
 
     def __init__(
-        self, store: LayerStore, blob: str, diff_id: str, cancelled: threading.Event, progress: Callable[[int], None]
+        self, store: LayerStore, blob: str, diff_id: str, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> None:
         """`blob` is the path of the compressed layer; `progress` is told the compressed bytes of each step."""
         self._store = store
         self._blob = blob
         self._diff_id = diff_id
-        self._cancelled = cancelled
+        self._cancellation = cancellation
         self._progress = progress
         self._what = f"layer {diff_id}"
         self._tree = LayerTree(_raise_replaced)
@@ -149,8 +157,7 @@ class LayerBuild:
         reader.drain()
 
     def _read(self, blob: FileIO) -> bytes:
-        if self._cancelled.is_set():
-            raise Cancelled
+        self._cancellation.check()
         data = blob.read(compression.CHUNK)
         self._progress(len(data))
         return data
