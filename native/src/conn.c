@@ -57,6 +57,7 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client) {
 
     if (conn == NULL) {
         reset(client);
+        errno = ENOMEM;
         return NULL;
     }
     conn->client_watch.source = SOURCE_CLIENT;
@@ -64,9 +65,11 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client) {
     conn->client = client;
     conn->target = -1;
     if (start(conn, epoll, listener) < 0) {
+        int error = errno;
         reset(conn->client);
         reset(conn->target);
         free(conn);
+        errno = error;
         return NULL;
     }
     flow_init(&conn->up, conn->client, conn->target);

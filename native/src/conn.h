@@ -34,8 +34,8 @@ struct conn {
 struct conn *conn_of(struct watch *watch);
 
 /*
- * Connect to the listener's target and watch both ends with `epoll`, edge-triggered. Takes `client` in any case;
- * NULL: refused at once, or out of memory or descriptors: the client was reset.
+ * Connect to the listener's target and watch both ends with `epoll`, edge-triggered. Takes `client` in any case.
+ * NULL with errno: refused at once, or out of memory or descriptors; the client was reset.
  */
 struct conn *conn_open(int epoll, const struct listener *listener, int client);
 

@@ -53,6 +53,11 @@ static void enqueue(struct relay *relay, struct conn *conn) {
     relay->queue = conn;
 }
 
+/* accept(2): these would wake us again at once, forever. */
+static bool starving(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 static void accept_clients(struct relay *relay, struct listener *listener) {
     for (int i = 0; i < ACCEPTS && !relay->paused; i++) {
         if (relay->open >= relay->limit) {
@@ -60,14 +65,14 @@ static void accept_clients(struct relay *relay, struct listener *listener) {
             return;
         }
         int client = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (client < 0) {
-            /* accept(2): out of descriptors or memory would wake us again at once, forever. */
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                pause_accepting(relay, true);
-            return;
-        }
-        if (conn_open(relay->epoll, listener, client) != NULL)
+        if (client >= 0 && conn_open(relay->epoll, listener, client) != NULL) {
             relay->open++;
+            continue;
+        }
+        if (starving(errno))
+            pause_accepting(relay, true);
+        if (client < 0)
+            return;
     }
 }
 

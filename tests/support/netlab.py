@@ -1,0 +1,106 @@
+"""Networks of one's own for tests: namespaces with a bridge, guests on it, and what is left on the machine afterwards.
+
+`CONTAINER_TEST_NATIVE=native/build/sanitize` runs the tests with the C programs built there.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from container.linux import native, netns
+from container.linux.netns import Namespace
+
+GATEWAY = "10.77.0.1"
+if "CONTAINER_TEST_NATIVE" in os.environ:
+    _built = os.path.abspath(os.environ["CONTAINER_TEST_NATIVE"])
+    native.program = lambda name: os.path.join(_built, name)
+GUEST_SERVER = Path(__file__).with_name("guest_server.py")
+
+
+def require_namespaces() -> None:
+    """Skip the test where this user cannot have network namespaces with taps."""
+    if not os.path.exists(native.program("container-netns")):
+        pytest.skip("the C programs are not built: make -C native")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("/dev/net/tun is closed to this user: chmod 0666 /dev/net/tun")
+    if os.geteuid() != 0 and subprocess.run(["unshare", "-Urn", "true"], capture_output=True).returncode != 0:
+        pytest.skip("this user cannot have user namespaces")
+
+
+@contextlib.asynccontextmanager
+async def bridged_namespace(address: str = GATEWAY) -> AsyncIterator[Namespace]:
+    """A namespace with the bridge br0, which has `address`/24 and the IPv6 address fd77::1/64."""
+    made = netns.create(
+        bridge="br0",
+        mac="02:00:00:00:00:01",
+        addresses=[f"{address}/24", "fd77::1/64"],
+        sysctls=["net/ipv6/conf/br0/accept_dad=0"],
+        name="netlab",
+    )
+    async with made as holder:
+        pass
+    try:
+        with Namespace.of(holder.pid) as namespace:
+            yield namespace
+    finally:
+        await holder.stop()
+        holder.close()
+
+
+def popen(namespace: Namespace, *argv: str, **options: object) -> "subprocess.Popen[str]":
+    """A program inside a namespace."""
+    command = [native.program("container-netns"), "exec", *namespace.options, *argv]
+    return subprocess.Popen(command, pass_fds=namespace.descriptors, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@contextlib.contextmanager
+def guest_server(namespace: Namespace, address: str = GATEWAY) -> Iterator[None]:
+    """`guest_server.py` inside a namespace."""
+    with popen(namespace, sys.executable, str(GUEST_SERVER), address, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def veth_guest(namespace: Namespace, name: str, address: str, gateway: str) -> Iterator[Namespace]:
+    """A guest without a VM: a namespace of its own, on the bridge by a veth pair, with `address` (with prefix)."""
+    command = ["unshare", "-n", "sh", "-c", "echo ready; exec sleep 600"]
+    with popen(namespace, *command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            _ip(namespace, f"link add {name} type veth peer name eth0 netns {process.pid}")
+            _ip(namespace, f"link set {name} master br0 up")
+            with Namespace.of(process.pid) as guest:
+                for line in ("link set lo up", "link set eth0 up mtu 1280", f"addr add {address} dev eth0"):
+                    _ip(guest, line)
+                _ip(guest, f"route add default via {gateway}")
+                yield guest
+        finally:
+            process.kill()
+
+
+def _ip(namespace: Namespace, line: str) -> None:
+    with popen(namespace, "ip", *line.split()) as process:
+        assert process.wait() == 0, line
+
+
+def machine_state() -> dict[str, set[str]]:
+    """What a network could leave behind: namespaces, links, our processes (not those that only wait for init)."""
+    namespaces, processes = set(), set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            namespaces.add(os.readlink(f"/proc/{pid}/ns/net"))
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+            if program in {"container-netns", "container-relay", "slirp4netns"}:
+                processes.add(f"{pid} {program}")
+    return {"namespaces": namespaces, "links": set(os.listdir("/sys/class/net")), "processes": processes}

@@ -1,0 +1,358 @@
+"""The port relay, between sockets of this host's loopback and servers in a namespace of its own."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import netlab
+from support.guest_server import BLOCK, SIZE
+
+from container.errors import ContainerError, ErrorCode
+from container.linux.netns import Namespace
+from container.linux.relay import BoundPorts, Relay, bind_ports, start_relay
+from container.model.port import PublishPort
+
+ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY = range(7000, 7008)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def published(container_port: int, address: str = "127.0.0.1", **options: int) -> PublishPort:
+    return PublishPort(address, free_port(), container_port, **options)  # type: ignore[arg-type]
+
+
+@dataclass
+class Lab:
+    """A relay from the ports in `ports`, by container port."""
+
+    relay: Relay
+    namespace: Namespace
+    ports: dict[int, int]
+
+    def connect(self, container_port: int, host: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection((host, self.ports[container_port]), timeout=30)
+
+
+@contextlib.asynccontextmanager
+async def relaying(namespace: Namespace, bound: BoundPorts, **options: int) -> AsyncIterator[Lab]:
+    ports = {target: int(sock.getsockname()[1]) for sock, target in bound.sockets}
+    started = start_relay(
+        bound, ipv4=netlab.GATEWAY, ipv6="fd77::1", netns=namespace.netns, userns=namespace.userns, **options
+    )
+    async with started as relay:
+        yield Lab(relay, namespace, ports)
+
+
+@pytest.fixture
+async def namespace() -> AsyncIterator[Namespace]:
+    netlab.require_namespaces()
+    async with netlab.bridged_namespace() as made:
+        with netlab.guest_server(made):
+            yield made
+
+
+@pytest.fixture
+async def lab(namespace: Namespace) -> AsyncIterator[Lab]:
+    wanted = [published(port) for port in (ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY)]
+    async with relaying(namespace, bind_ports(wanted)) as made:
+        yield made
+
+
+def read_all(sock: socket.socket) -> bytes:
+    return b"".join(iter(lambda: sock.recv(1 << 18), b""))
+
+
+def test_bytes_arrive_unchanged_in_a_large_download(lab: Lab) -> None:
+    with lab.connect(SOURCE) as client:
+        digest, size = hashlib.sha256(), 0
+        while data := client.recv(1 << 18):
+            digest.update(data)
+            size += len(data)
+    repeats, rest = divmod(SIZE, len(BLOCK))
+    expected = hashlib.sha256(BLOCK * repeats + BLOCK[:rest])
+    assert (size, digest.hexdigest()) == (SIZE, expected.hexdigest())
+
+
+def test_bytes_arrive_unchanged_in_a_large_upload(lab: Lab) -> None:
+    data = os.urandom(1 << 20) * 96
+    with lab.connect(DIGEST) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).decode() == f"{len(data)} {hashlib.sha256(data).hexdigest()}"
+
+
+def test_both_directions_at_once(lab: Lab) -> None:
+    data = os.urandom(1 << 20) * 16
+    with lab.connect(ECHO) as client:
+
+        def send() -> None:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert read_all(client) == data
+        sender.join()
+
+
+def test_an_end_of_file_from_the_container_leaves_the_other_direction_open(lab: Lab) -> None:
+    with lab.connect(END_FIRST) as client:
+        assert client.recv(1) == b""
+        client.sendall(b"after the end" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        with lab.connect(REPORT) as reporter:
+            digest = hashlib.sha256(b"after the end" * 1000).hexdigest()
+            assert read_all(reporter).decode() == f"13000 {digest}"
+
+
+def test_two_hundred_connections_at_once(lab: Lab) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(lab.connect(ECHO)) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d;" % number * 500)
+        for client in clients:
+            client.shutdown(socket.SHUT_WR)
+        for number, client in enumerate(clients):
+            assert read_all(client) == b"%d;" % number * 500
+
+
+def test_a_refused_target_closes_the_client_at_once(lab: Lab) -> None:
+    started = time.monotonic()
+    with pytest.raises(ConnectionResetError), lab.connect(NOBODY) as client:  # which of the two sees it is a race
+        client.recv(1)
+    assert time.monotonic() - started < 1
+
+
+def test_a_reset_by_the_container_reaches_the_client(lab: Lab) -> None:
+    with pytest.raises(ConnectionResetError), lab.connect(RESET) as client:  # which of the two sees it is a race
+        client.recv(1)
+
+
+def test_a_reset_by_the_client_reaches_the_container(lab: Lab) -> None:
+    with lab.connect(END_FIRST) as client:
+        client.sendall(b"x")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with lab.connect(ECHO) as other:  # the server's handler of the first ended in a ConnectionError, and it serves on
+        other.sendall(b"y")
+        assert other.recv(1) == b"y"
+    wait_for_connections(lab, 0)
+
+
+def test_a_receiver_that_reads_nothing_stops_its_sender_and_nobody_else(lab: Lab) -> None:
+    with lab.connect(STUCK) as stuck:
+        stuck.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            stuck.sendall(bytes(100_000_000))
+        before = cpu_ticks(lab)
+        time.sleep(0.5)
+        assert cpu_ticks(lab) - before <= 2, "the relay spins"
+        with lab.connect(ECHO) as other:
+            other.sendall(b"passes")
+            assert other.recv(6) == b"passes"
+
+
+async def test_connections_over_the_limit_wait_for_their_turn(namespace: Namespace) -> None:
+    async with relaying(namespace, bind_ports([published(ECHO)]), max_connections=2) as lab:
+        with lab.connect(ECHO) as first, lab.connect(ECHO) as second, lab.connect(ECHO) as third:
+            for client in (first, second, third):
+                client.sendall(b"x")
+            assert first.recv(1) == second.recv(1) == b"x"
+            third.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                third.recv(1)
+            before = cpu_ticks(lab)
+            time.sleep(0.3)  # noqa: ASYNC251  the relay is another process
+            assert cpu_ticks(lab) - before <= 2, "the relay spins"
+            first.close()
+            third.settimeout(5)
+            assert third.recv(1) == b"x"
+
+
+def test_running_out_of_descriptors_turns_clients_away_and_recovers(lab: Lab) -> None:
+    assert lab.relay.pid is not None
+    limits = resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE)
+    in_use = len(os.listdir(f"/proc/{lab.relay.pid}/fd"))
+    resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE, (in_use + 5, limits[1]))
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(lab.connect(STUCK))
+        before = cpu_ticks(lab)
+        time.sleep(0.5)
+        assert cpu_ticks(lab) - before <= 3, "the relay spins"
+    resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE, limits)
+    with lab.connect(ECHO) as client:
+        client.sendall(b"again")
+        assert client.recv(5) == b"again"
+
+
+def test_nothing_listens_before_the_relay_starts() -> None:
+    with bind_ports([published(80)]) as bound, socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(bound.sockets[0][0].getsockname())
+
+
+async def test_a_wildcard_address_is_reached_by_loopback(namespace: Namespace) -> None:
+    wanted = [published(ECHO, "0.0.0.0"), published(DIGEST, "::")]
+    async with relaying(namespace, bind_ports(wanted)) as lab:
+        with lab.connect(ECHO) as client:
+            client.sendall(b"v4")
+            assert client.recv(2) == b"v4"
+
+
+async def test_an_ipv6_host_address_leads_to_the_ipv6_address_of_the_container(namespace: Namespace) -> None:
+    with netlab.guest_server(namespace, "fd77::1"):
+        async with relaying(namespace, bind_ports([published(ECHO, "::1")])) as lab:
+            with lab.connect(ECHO, "::1") as client:
+                client.sendall(b"v6")
+                assert client.recv(2) == b"v6"
+
+
+async def test_an_ipv6_host_address_needs_an_ipv6_address_of_the_container() -> None:
+    with bind_ports([published(80, "::1")]) as bound, pytest.raises(ContainerError) as caught:
+        async with start_relay(bound, ipv4=netlab.GATEWAY, ipv6=None, netns=0, userns=None):
+            pass
+    assert caught.value.message == "cannot configure IPv6 port forwarding for container with unknown IPv6 address"
+
+
+async def test_a_range_of_ports_is_relayed_one_to_one(namespace: Namespace) -> None:
+    start = free_port()
+    with contextlib.suppress(ContainerError):
+        bound = bind_ports([PublishPort("127.0.0.1", start, ECHO, count=2)])
+        async with relaying(namespace, bound) as lab:
+            assert lab.ports == {ECHO: start, DIGEST: start + 1}
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ContainerError) as caught:
+            bind_ports([PublishPort("0.0.0.0", port, 80)])
+    assert caught.value.code is ErrorCode.INVALID_STATE
+    assert f"cannot publish host port {port}: address 0.0.0.0:{port} is already in use" in caught.value.message
+
+
+def test_a_port_is_reserved_before_it_listens() -> None:
+    wanted = published(80)
+    with bind_ports([wanted]), pytest.raises(ContainerError, match="already in use"):
+        bind_ports([wanted])
+    bind_ports([wanted]).close()
+
+
+def test_a_failure_leaves_no_port_bound() -> None:
+    first, taken = published(80), published(81)
+    with bind_ports([taken]):
+        with pytest.raises(ContainerError, match="already in use"):
+            bind_ports([first, taken])
+        bind_ports([first]).close()
+
+
+async def test_a_port_is_free_again_at_once_after_connections(namespace: Namespace) -> None:
+    wanted = published(SOURCE)
+    for _ in range(3):
+        async with relaying(namespace, bind_ports([wanted])) as lab:
+            with lab.connect(SOURCE) as client:  # the relay closes first: its end stays in TIME_WAIT
+                assert len(read_all(client)) == SIZE
+
+
+def test_a_privileged_port_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ContainerError) as caught:
+        bind_ports([PublishPort("0.0.0.0", 80, 80)])
+    assert caught.value.message == (
+        "Permission denied while binding to host port 80. Binding to ports below 1024 requires root privileges."
+    )
+
+
+@pytest.mark.parametrize(("address", "code"), [("198.51.100.7", "has no address"), ("nowhere", "is no IP address")])
+def test_an_address_that_is_not_ours_is_refused(address: str, code: str) -> None:
+    with pytest.raises(ContainerError, match=code):
+        bind_ports([published(80, address)])
+
+
+def test_udp_is_not_supported_yet() -> None:
+    with pytest.raises(ContainerError) as caught:
+        bind_ports([PublishPort("127.0.0.1", 5353, 53, proto="udp")])
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+
+
+async def test_without_ports_there_is_no_process(namespace: Namespace) -> None:
+    async with relaying(namespace, bind_ports([])) as lab:
+        assert lab.relay.pid is None
+
+
+async def test_a_missing_namespace_is_an_error() -> None:
+    netlab.require_namespaces()
+    with bind_ports([published(80)]) as bound, pytest.raises(ContainerError) as caught:
+        wrong = bound.sockets[0][0].fileno()
+        async with start_relay(bound, ipv4=netlab.GATEWAY, ipv6=None, netns=wrong, userns=None):
+            pass
+    assert "cannot enter the network's namespace: Invalid argument" in caught.value.message
+
+
+PARENT = """
+import asyncio, os, sys
+from container.linux.relay import bind_ports, start_relay
+from container.model.port import PublishPort
+async def main():
+    netns, userns, port = map(int, sys.argv[1:4])
+    bound = bind_ports([PublishPort("127.0.0.1", port, 7000)])
+    target = {"ipv4": sys.argv[4], "ipv6": None, "netns": netns, "userns": None if userns < 0 else userns}
+    async with start_relay(bound, **target) as relay:
+        print(relay.pid, flush=True)
+        await relay.wait()
+asyncio.run(main())
+"""
+
+
+async def test_the_relay_dies_with_its_parent(namespace: Namespace) -> None:
+    wanted = published(ECHO)
+    userns = -1 if namespace.userns is None else namespace.userns
+    argv = [sys.executable, "-c", PARENT, *map(str, (namespace.netns, userns, wanted.host_port, netlab.GATEWAY))]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "pass_fds": namespace.descriptors}
+    with subprocess.Popen(argv, **options) as parent:  # noqa: ASYNC220
+        assert parent.stdout is not None
+        relay = os.pidfd_open(int(parent.stdout.readline()))
+        with socket.create_connection(("127.0.0.1", wanted.host_port)) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+            parent.kill()
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+    os.close(relay)
+    bind_ports([wanted]).close()
+
+
+def cpu_ticks(lab: Lab) -> int:
+    """CPU time of the relay, in clock ticks."""
+    fields = Path(f"/proc/{lab.relay.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def wait_for_connections(lab: Lab, count: int) -> None:
+    """Wait until the relay has `count` connections: two sockets each, besides the listeners."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        links = [os.readlink(path) for path in Path(f"/proc/{lab.relay.pid}/fd").iterdir()]
+        if sum(link.startswith("socket:") for link in links) == len(lab.ports) + 2 * count:
+            return
+        time.sleep(0.02)
+    pytest.fail("connections are left in the relay")
