@@ -37,6 +37,7 @@ class Background:
         task = self._group.create_task(work if vital else _guarded(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled at once never began it
         return task
 
     async def complete(self, work: Coroutine[Any, Any, T], name: str) -> T:

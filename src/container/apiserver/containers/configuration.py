@@ -18,6 +18,9 @@ NO_NETWORK = "none"
 
 def check(request: ContainerRequest) -> None:
     """Refuse what can be refused before anything is made. Raises ContainerError(invalidArgument, unsupported)."""
+    named = [item.network for item in request.networks or []]
+    if NO_NETWORK in named and len(named) > 1:
+        raise invalid_argument("no other networks may be created along with network none")
     refusals = [
         (any(mount.kind != "tmpfs" for mount in request.mounts), "volumes and bind mounts (--volume, --mount)"),
         (bool(request.published_sockets), "publishing of sockets (--publish-socket)"),
@@ -30,9 +33,6 @@ def check(request: ContainerRequest) -> None:
     for refused, what in refusals:
         if refused:
             raise ContainerError(ErrorCode.UNSUPPORTED, f"this version does not support {what}")
-    named = [item.network for item in request.networks or []]
-    if NO_NETWORK in named and len(named) > 1:
-        raise invalid_argument("no other networks may be created along with network none")
     if named in ([], [NO_NETWORK]) and request.networks is not None and request.published_ports:
         raise invalid_argument("cannot publish ports of a container without a network")
     if request.cpus is not None and request.cpus < 1:

@@ -11,7 +11,7 @@ from container.model.system import Accelerator, Kernel
 class Machines(Protocol):
     """What virtual machines here run with (the system service)."""
 
-    def kernel(self, path: str | None) -> Kernel:
+    async def kernel(self, path: str | None) -> Kernel:
         """The kernel at `path`, else the default one. Raises ContainerError(notFound, invalidArgument)."""
 
     async def accelerator(self, kernel: Kernel) -> Accelerator:
@@ -35,16 +35,16 @@ class Launches:
         self._machines = machines
         self._networks = networks
 
-    def check(self, request: ContainerRequest, networks: list[str]) -> None:
+    async def check(self, request: ContainerRequest, networks: list[str]) -> None:
         """Refuse at creation what could not start. Raises ContainerError."""
         for network in networks:
             self._networks.check(network)
-        self._machines.kernel(request.kernel)
+        await self._machines.kernel(request.kernel)
 
     async def launch(self, record: ContainerRecord) -> Launch:
         """Everything for one start of a container. Raises ContainerError."""
         configuration = record.configuration
-        kernel = self._machines.kernel(configuration.kernel)
+        kernel = await self._machines.kernel(configuration.kernel)
         names = dict.fromkeys(attachment.network for attachment in configuration.networks)
         return Launch(
             configuration=configuration,

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from container.apiserver.background import Background
 from container.apiserver.containers.container import Container
@@ -36,8 +35,8 @@ class Lifecycle:
         """Start a stopped container in the background; `streams` are duplicated."""
         run = self._new_run(container)
         self._records.forget_outcome(container.id)
-        work = run.start(lambda: self._launches.launch(container.record), streams.duplicate(), wait)
-        self._keep(container, run, work)
+        own = streams.duplicate()
+        self._keep(container, run, lambda: run.start(lambda: self._launches.launch(container.record), own, wait))
         return run
 
     def adopt(self, container: Container) -> None:
@@ -48,7 +47,7 @@ class Lifecycle:
             _log.error("cannot watch container %s: %s", container.id, error.describe())
             container.last = ContainerStatus(ContainerState.UNKNOWN, reason=error.describe())
             return
-        self._keep(container, run, run.adopt())
+        self._keep(container, run, run.adopt)
 
     async def end(self, container: Container, signal: int, timeout: float) -> None:
         """Signal, wait `timeout` seconds, KILL, force; returns when it is stopped and cleaned up. Stopped: no-op.
@@ -77,11 +76,15 @@ class Lifecycle:
             await self.discard(container)
 
     async def discard(self, container: Container) -> None:
-        """Remove a stopped container and all it owns; once it began, nothing else may be done to it."""
+        """Remove a stopped container and all it owns; a caller that goes does not keep it from that."""
+        await asyncio.shield(self.discard_nowait(container))
+
+    def discard_nowait(self, container: Container) -> "asyncio.Future[None]":
+        """Begin to remove a stopped container: from now on nothing else can be done to it."""
         if container.removal is None:
             container.removal = asyncio.get_running_loop().create_future()
             self._tasks.start(self._remove(container, container.removal), f"the removal of {container.id}")
-        await asyncio.shield(container.removal)
+        return container.removal
 
     async def _remove(self, container: Container, done: "asyncio.Future[None]") -> None:
         try:
@@ -109,12 +112,12 @@ class Lifecycle:
         helper = self._helpers.of(container.id, container.configuration.runtime_handler)
         return Run(container.id, helper, self._tasks, lambda: self._records.outcome(container.id))
 
-    def _keep(self, container: Container, run: Run, work: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, container: Container, run: Run, work: Callable[[], Awaitable[None]]) -> None:
         container.run = run
         self._tasks.start(self._follow(container, run, work), f"container {container.id}")
 
-    async def _follow(self, container: Container, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        await work
+    async def _follow(self, container: Container, run: Run, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
         container.last = run.status
         container.run = None
         run.settled.set()

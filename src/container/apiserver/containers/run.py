@@ -60,13 +60,13 @@ class Run:
     async def start(self, prepare: Prepare, streams: Streams, wait: bool) -> None:
         """Boot, attend, clean up. `streams` are closed here. `prepare` decides the rest while the helper comes up."""
         try:
-            await self._live(self._boot(prepare, streams, wait))
+            await self._live(lambda: self._boot(prepare, streams, wait))
         finally:
             streams.close()
 
     async def adopt(self) -> None:
         """Attend a run that an earlier API server began, then clean up."""
-        await self._live(self._attend())
+        await self._live(self._attend)
 
     async def boot_events(self) -> AsyncIterator[ProcessEvent]:
         """Progress and `started`, for one caller; raises as `wait_booted`."""
@@ -81,8 +81,11 @@ class Run:
             await self.settled.wait()
             raise self.failure or internal(f"container {self.id} did not start")
 
-    def exit_event(self) -> ProcessEvent:
-        """How a stopped run ended. Raises ContainerError(internalError) when there is no exit code."""
+    async def exit_event(self) -> ProcessEvent:
+        """How the run ended, when it has and its output is delivered. Raises ContainerError without an exit code."""
+        await self.stopped.wait()
+        if self._relay is not None:
+            await asyncio.wait([self._relay])
         if self.status.exit_code is None:
             reason = self.status.reason or "no reason known"
             raise internal(f"container {self.id} ended without an exit code: {reason}")
@@ -101,7 +104,7 @@ class Run:
         if self._attendance is not None:
             self._attendance.cancel()
 
-    async def _live(self, work: Awaitable[None]) -> None:
+    async def _live(self, work: Callable[[], Awaitable[None]]) -> None:
         self._attendance = self._tasks.start(self._guard(work), f"the run of {self.id}")
         await asyncio.wait([self._attendance])
         await self._conclude()
@@ -110,9 +113,11 @@ class Run:
         except ContainerError as error:
             _log.error("cannot remove the runtime job of %s: %s", self.id, error.describe())
 
-    async def _guard(self, work: Awaitable[None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        if self._abandoned is not None:
+            return
         try:
-            await work
+            await work()
         except ContainerError as error:
             self._loss = error
 

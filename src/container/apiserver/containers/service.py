@@ -60,7 +60,7 @@ class ContainersService:
             if paths.runtime_service(record.configuration.runtime_handler, id) in running:
                 self._lifecycle.adopt(container)
             elif record.configuration.auto_remove:
-                self._tasks.start(self._lifecycle.discard(container), f"the removal of {id}")
+                self._lifecycle.discard_nowait(container)
         try:
             async with asyncio.timeout(RECOVERY_TIMEOUT):
                 for container in list(self._containers.values()):
@@ -104,9 +104,9 @@ class ContainersService:
                 yield event
             if not wait:
                 return
-            await run.stopped.wait()
+            event = await run.exit_event()
             await self._lifecycle.discard_if_asked(container, run)
-            yield run.exit_event()
+            yield event
         except ContainerError:
             await self._lifecycle.discard_if_asked(container, run)
             raise

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class InstalledKernels:
-    """`vm.kernel.KernelStore` of a system."""
+    """`vm.kernel.KernelStore` of a system, and `vm.recommended`."""
 
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
@@ -40,7 +40,9 @@ class InstalledKernels:
 
     def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
         """Download the recommended kernel and make it the default."""
-        return self._store.install_recommended(architecture, force=force)
+        from container.vm import recommended
+
+        return recommended.install(self._store, architecture, force=force)
 
 
 class AcceleratorProbe:

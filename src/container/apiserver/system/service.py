@@ -27,7 +27,7 @@ class Kernels(Protocol):
         """The default kernel of an architecture."""
 
     def adhoc(self, path: str, architecture: str) -> Kernel:
-        """A kernel given by path."""
+        """A kernel given by path. Blocks."""
 
     def install(self, binary: str, modules: str | None, architecture: str, *, force: bool = False) -> Kernel:
         """Install a kernel and make it the default. Blocks."""
@@ -109,10 +109,10 @@ class SystemService:
         async with self._probing:
             return self._prober.recorded(kernel) or await self._prober.accelerator(kernel)
 
-    def kernel(self, path: str | None) -> Kernel:
+    async def kernel(self, path: str | None) -> Kernel:
         """The kernel for a container: the one at `path`, else the default. Raises ContainerError(notFound)."""
         if path is not None:
-            return self._kernels.adhoc(path, self._architecture)
+            return await asyncio.to_thread(self._kernels.adhoc, path, self._architecture)
         kernel = self._kernels.default(self._architecture)
         if kernel is None:
             raise not_found(
