@@ -1,17 +1,89 @@
-"""The guest's initial file system: the agent as /init, and the kernel modules it loads."""
+"""The guest's initial file system: the agent as /init, and the kernel modules it loads.
 
+/init             the agent
+/modules/<name>.ko
+/modules.list     absolute paths of the modules, one a line, in load order
+/dev              with console and null
+"""
+
+import contextlib
+import hashlib
+import os
+
+import container
+from container.errors import ContainerError, ErrorCode, internal
 from container.model.system import Kernel
+from container.store import atomic
+from container.vm import modules
+from container.vm.cpio import Archive
+
+_FORMAT = "1"  # part of the cache key: raise it when the archive's layout changes
+_PREFIX = "initramfs-"
+_KEPT = 8  # archives in the cache
 
 
 def agent_path() -> str:
     """Path of the guest agent's binary that this installation ships."""
-    raise NotImplementedError
+    return os.path.join(os.path.dirname(container.__file__), "_native", "container-agent")
 
 
 def build(kernel: Kernel, agent: str, cache: str) -> str:
-    """Path of an initramfs (newc cpio, uncompressed) for this kernel and agent, made when `cache` has none. Blocks.
+    """Path of an uncompressed initramfs for this kernel and agent, made when the directory `cache` has none. Blocks.
 
-    `/init` is the agent, `/modules.list` names the modules to load, one absolute path a line, in load order.
-    Raises ContainerError: not-found (agent, module), internal.
+    Raises ContainerError: not-found (agent, modules), internal.
     """
-    raise NotImplementedError
+    try:
+        with open(agent, "rb") as file:
+            init = file.read()
+    except OSError as error:
+        message = f"cannot read the guest agent {agent}: {error.strerror} (make -C guest builds it)"
+        raise ContainerError(ErrorCode.NOT_FOUND, message) from error
+    chosen = modules.select(kernel.modules) if kernel.modules else []
+    path = os.path.join(cache, f"{_PREFIX}{_key(init, chosen)}.cpio")
+    try:
+        os.makedirs(cache, mode=0o700, exist_ok=True)
+        if not _touch(path):
+            atomic.write(path, _archive(init, chosen))
+            _forget_oldest(cache)
+    except OSError as error:
+        raise internal(f"cannot keep the initramfs in {cache}: {error.strerror}") from error
+    return path
+
+
+def _archive(init: bytes, chosen: list[modules.Module]) -> bytes:
+    archive = Archive()
+    archive.directory("dev")
+    archive.character_device("dev/console", 5, 1)
+    archive.character_device("dev/null", 1, 3, mode=0o666)
+    archive.file("init", init, mode=0o755)
+    archive.directory("modules")
+    paths = []
+    for module in chosen:
+        paths.append(f"modules/{module.name}.ko")
+        archive.file(paths[-1], module.data)
+    archive.file("modules.list", "".join(f"/{path}\n" for path in paths).encode())
+    return archive.finish()
+
+
+def _key(init: bytes, chosen: list[modules.Module]) -> str:
+    digest = hashlib.sha256(_FORMAT.encode())
+    for part in (init, *(module.name.encode() + b"\0" + module.data for module in chosen)):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _touch(path: str) -> bool:
+    """Whether the archive is there; it then counts as used now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _forget_oldest(cache: str) -> None:
+    found = [entry for entry in os.scandir(cache) if entry.name.startswith(_PREFIX)]
+    for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)[:-_KEPT]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(entry.path)

@@ -1,16 +1,81 @@
 """QEMU's monitor (QMP, docs/interop/qmp-spec.rst of QEMU) over a socket that is already connected."""
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from container.errors import ContainerError, ErrorCode, internal
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
 
 
 class Monitor:
-    """One QMP connection."""
+    """One QMP connection; owns `sock`. It greets QEMU at the first command, for a boot needs no monitor."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        self._sock: socket.socket | None = sock
+        self._name = name
+        self._client: QMPClient | None = None
+        self._connecting = asyncio.Lock()
 
     async def execute(
         self, command: str, arguments: Mapping[str, object] | None = None, *, timeout: float = 10.0
     ) -> object:
-        """Run one command and return its `return` value.
+        """Run one command and return its `return` value; `timeout` in seconds.
 
         Raises ContainerError: internal with QEMU's own text, timeout, interrupted when QEMU is gone.
         """
-        raise NotImplementedError
+        from qemu.qmp import ExecuteError, QMPError
+
+        doing = f"QMP command {command} for {self._name}"
+        try:
+            async with asyncio.timeout(timeout):
+                client = await self._connected()
+                return await client.execute(command, dict(arguments) if arguments else None)
+        except TimeoutError as error:
+            raise ContainerError(ErrorCode.TIMEOUT, f"{doing}: no answer within {timeout:g} s") from error
+        except ExecuteError as error:
+            raise internal(f"{doing} failed: {error}") from error
+        except (QMPError, OSError, EOFError) as error:
+            message = f"{doing} failed: the connection to QEMU is broken: {error}"
+            raise ContainerError(ErrorCode.INTERRUPTED, message) from error
+
+    async def close(self) -> None:
+        """Hang up; QEMU does not mind."""
+        client, self._client = self._client, None
+        sock, self._sock = self._sock, None
+        try:
+            if client is not None:
+                await _disconnect(client)
+        finally:
+            if sock is not None:
+                sock.close()
+
+    async def _connected(self) -> "QMPClient":
+        from qemu.qmp import QMPClient
+
+        async with self._connecting:
+            if self._client is None:
+                if self._sock is None:
+                    raise EOFError("closed")
+                sock, self._sock = self._sock, None  # from here on the client's transport closes it
+                client = QMPClient(self._name)
+                client.logger.disabled = True  # what goes wrong is raised
+                try:
+                    await client.connect(sock)
+                except BaseException:
+                    sock.close()
+                    raise
+                self._client = client
+            return self._client
+
+
+async def _disconnect(client: "QMPClient") -> None:
+    """End the client's tasks. It raises what the connection died of, which is nobody's concern any more."""
+    from qemu.qmp import QMPError
+
+    with contextlib.suppress(QMPError, OSError, EOFError):
+        await client.disconnect()
