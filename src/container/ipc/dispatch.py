@@ -26,32 +26,47 @@ Send = Callable[[Reply], Awaitable[None]]
 encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def parse_call(message: Message) -> VarlinkMethodCall:
-    """The call in a message. Raises ContainerError(invalid-argument) for anything else: close the connection then."""
+class PeerGoneError(Exception):
+    """Sending an answer failed: nobody is there to be told."""
+
+
+def _parse(message: Message) -> dict[str, Any]:
     try:
-        return VarlinkMethodCall.fromjson(json.loads(message.data))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"a message is no varlink call: {error}") from error
+        content = json.loads(message.data)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"a message is not JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("method"), str):
+        raise invalid_argument("a message is no varlink call")
+    return content
 
 
 async def dispatch(
-    registry: VarlinkInterfaceRegistry, call: VarlinkMethodCall, descriptors: list[FileDescriptor], send: Send
+    registry: VarlinkInterfaceRegistry, message: Message, descriptors: list[FileDescriptor], send: Send
 ) -> None:
-    """Run one call and send its replies: every call is answered, but for one-way ones.
+    """Run the call in a message and send its replies: every call is answered, but for one-way ones.
 
     `descriptors` came with the call and stay the caller's. Cancelling cancels the handler.
+    Raises ContainerError(invalid-argument) for a message that is no call: close the connection then.
+    Raises PeerGoneError when `send` raises OSError.
     """
+    content = _parse(message)
 
-    async def reply(content: dict[str, Any], passed: list[FileDescriptor] | None = None) -> None:
-        if not call.oneway:
-            await send((encode_message(content), passed or []))
+    async def reply(answer: dict[str, Any], passed: list[FileDescriptor] | None = None) -> None:
+        if content.get("oneway") is not True:
+            data = encode_message(answer)
+            try:
+                await send((data, passed or []))
+            except OSError as error:
+                raise PeerGoneError from error
 
     try:
-        await _run(registry, call, descriptors, reply)
+        await _run(registry, content, descriptors, reply)
+    except PeerGoneError:
+        raise
     except VarlinkErrorReply as error:
         await reply(dict(error.tojson()))
     except Exception as error:
-        name, parameters = errors.to_wire(_translate(call.method, error))
+        name, parameters = errors.to_wire(_translate(str(content["method"]), error))
         await reply({"error": name, "parameters": parameters})
 
 
@@ -59,8 +74,12 @@ _Answer = Callable[[dict[str, Any], list[FileDescriptor]], Awaitable[None]]
 
 
 async def _run(
-    registry: VarlinkInterfaceRegistry, call: VarlinkMethodCall, descriptors: list[FileDescriptor], reply: _Answer
+    registry: VarlinkInterfaceRegistry, content: dict[str, Any], descriptors: list[FileDescriptor], reply: _Answer
 ) -> None:
+    try:
+        call = VarlinkMethodCall.fromjson(content)
+    except (ValueError, TypeError) as error:
+        raise invalid_argument(f"{content['method']}: not a valid call: {error}") from error
     function, signature = registry.lookup_method(call)
     if call.upgrade:
         raise MethodNotFound(method=call.method)

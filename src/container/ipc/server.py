@@ -22,7 +22,7 @@ from asyncvarlink.serviceinterface import VarlinkServiceInterface
 from container.errors import ContainerError, ErrorCode
 from container.ipc import address
 from container.ipc.connection import Connection
-from container.ipc.dispatch import Reply, dispatch, parse_call
+from container.ipc.dispatch import PeerGoneError, Reply, dispatch
 from container.ipc.framing import Message
 from container.ipc.wireerrors import ErrorInterface
 from container.linux.peercred import is_trusted, peer_credentials
@@ -132,7 +132,10 @@ class Server:
         self._close_listener()
         for task in self._running:
             task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            await self._tasks.__aexit__(kind, error, trace)
+        else:  # an error of the block goes on as it is, not in a group
+            await self._tasks.__aexit__(None, None, None)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
@@ -208,8 +211,8 @@ class Server:
                 await self._answer(connection, message)
         except ContainerError as error:
             connection.failure = error
-        except OSError:
-            pass  # the peer is gone: nobody to answer
+        except PeerGoneError:
+            pass
         finally:
             connection.end()
 
@@ -223,4 +226,4 @@ class Server:
             message.fds.clear()
             for descriptor in descriptors:
                 owned.callback(descriptor.release)
-            await dispatch(self._registry, parse_call(message), descriptors, send)
+            await dispatch(self._registry, message, descriptors, send)
