@@ -16,6 +16,12 @@ def program(name: str) -> str:
     return os.path.join(os.path.dirname(container.__file__), "_native", name)
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, with system programs in PATH: an ordinary user's often lacks their directories."""
+    path = os.environ.get("PATH") or os.defpath
+    return {**os.environ, "PATH": f"{path}:/usr/local/sbin:/usr/sbin:/sbin"}
+
+
 def start_error(name: str, error: OSError) -> ContainerError:
     """What to say when one of them could not be started."""
     hint = "; build it with `make -C native`" if isinstance(error, FileNotFoundError) else ""
@@ -63,6 +69,7 @@ async def _started(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=tuple(fds),
+            env=environment(),
         )
     except OSError as error:
         raise start_error(name, error) from error

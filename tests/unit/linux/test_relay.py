@@ -178,7 +178,7 @@ async def test_connections_over_the_limit_wait_for_their_turn(namespace: Namespa
             with pytest.raises(TimeoutError):
                 third.recv(1)
             before = cpu_ticks(lab)
-            time.sleep(0.3)  # noqa: ASYNC251  the relay is another process
+            time.sleep(0.3)
             assert cpu_ticks(lab) - before <= 2, "the relay spins"
             first.close()
             third.settimeout(5)
@@ -301,10 +301,11 @@ async def test_without_ports_there_is_no_process(namespace: Namespace) -> None:
 
 async def test_a_missing_namespace_is_an_error() -> None:
     netlab.require_namespaces()
-    with bind_ports([published(80)]) as bound, pytest.raises(ContainerError) as caught:
+    with bind_ports([published(80)]) as bound:
         wrong = bound.sockets[0][0].fileno()
-        async with start_relay(bound, ipv4=netlab.GATEWAY, ipv6=None, netns=wrong, userns=None):
-            pass
+        with pytest.raises(ContainerError) as caught:
+            async with start_relay(bound, ipv4=netlab.GATEWAY, ipv6=None, netns=wrong, userns=None):
+                pass
     assert "cannot enter the network's namespace: Invalid argument" in caught.value.message
 
 
@@ -328,7 +329,7 @@ async def test_the_relay_dies_with_its_parent(namespace: Namespace) -> None:
     userns = -1 if namespace.userns is None else namespace.userns
     argv = [sys.executable, "-c", PARENT, *map(str, (namespace.netns, userns, wanted.host_port, netlab.GATEWAY))]
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "pass_fds": namespace.descriptors}
-    with subprocess.Popen(argv, **options) as parent:  # noqa: ASYNC220
+    with subprocess.Popen(argv, **options) as parent:
         assert parent.stdout is not None
         relay = os.pidfd_open(int(parent.stdout.readline()))
         with socket.create_connection(("127.0.0.1", wanted.host_port)) as client:

@@ -7,6 +7,7 @@ import shutil
 from ipaddress import IPv4Address
 
 from container.errors import ContainerError, ErrorCode, internal
+from container.linux import native
 from container.linux.daemon import Daemon, spawn
 from container.linux.netns import Namespace, open_lifeline
 from container.plugins.network.plan import UPLINK, Plan
@@ -32,7 +33,7 @@ class Slirp:
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
-        program = shutil.which(_PROGRAM)
+        program = shutil.which(_PROGRAM, path=native.environment()["PATH"])
         if program is None:
             raise ContainerError(
                 ErrorCode.UNSUPPORTED,
