@@ -73,7 +73,7 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class AgentInfo:
-    """What the agent says of itself; `uptime_ms` = since the guest kernel began, `started_ms` = when the agent began."""
+    """What the agent says of itself; `uptime_ms` of the guest's kernel, `started_ms` = uptime when the agent began."""
 
     version: int
     agent: str
