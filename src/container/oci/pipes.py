@@ -65,7 +65,7 @@ def reader(fd: int, cancellation: Cancellation) -> Read:
 
 
 def writer(fd: int, cancellation: Cancellation) -> Callable[[bytes | memoryview], None]:
-    """Writes all of what it is given. Raises ContainerError: interrupted when nobody reads, internalError; Cancelled."""
+    """Writes all it is given. Raises ContainerError: interrupted when nobody reads, internalError; Cancelled."""
     step = CHUNK if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BUF
 
     def write(data: bytes | memoryview) -> None:

@@ -34,14 +34,14 @@ class DiskStore:
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    def make(self, parts: Sequence[tuple[str, str]]) -> tuple[str, list[Part]]:
+    def make(self, chain: str, parts: Sequence[tuple[str, str]]) -> tuple[str, list[Part]]:
         """The disk of a stack of (diff-id, squashfs path), the lowest first; one that is there and right is reused.
 
-        Returns the path of its descriptor. Raises ContainerError(internal), leaving nothing. Blocks.
+        `chain` is the stack's chain-id. Returns the path of the disk's descriptor. Blocks. Raises
+        ContainerError(internal), leaving nothing.
         """
         if len(parts) > _MAX_PARTITIONS:
             raise internal(f"the image has {len(parts)} layers; a disk has room for {_MAX_PARTITIONS}")
-        chain = digest.chain_id([diff_id for diff_id, _ in parts])
         base = os.path.join(self.directory, digest.hex_of(chain))
         try:
             stack = [Part(diff_id, path, _padded(path)) for diff_id, path in parts]

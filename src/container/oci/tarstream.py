@@ -60,7 +60,7 @@ class TarReader:
             pass
 
     def _next(self) -> Entry | None:
-        self._skip(self._left)
+        self._finish_member()
         records, name, link = dict(self._globals), None, None
         while True:
             block = self._header()
@@ -166,7 +166,9 @@ class TarReader:
             count -= step
             yield chunk
 
-    def _skip(self, count: int) -> None:
+    def _finish_member(self) -> None:
+        """Skip what is left of the current member; some writers leave out the padding of the last one."""
+        count, padding = self._stored, self._left - self._stored
         self._left = self._stored = 0
         while count:
             if self._at == len(self._buffer):
@@ -174,9 +176,13 @@ class TarReader:
             step = min(count, len(self._buffer) - self._at)
             self._at += step
             count -= step
+        if padding and len(self._buffer) - self._at >= padding:
+            self._at += padding
+        elif padding:
+            self._take(padding, end=True)
 
     def _take(self, count: int, end: bool = False) -> bytes:
-        """Exactly `count` bytes; with `end` also none, when the stream is at its end."""
+        """Exactly `count` bytes; with `end` also none, when the stream ends here."""
         at = self._at
         taken = self._buffer[at : at + count]
         self._at = at + len(taken)

@@ -1,0 +1,185 @@
+"""The images of a store by name, and what may be removed: the one owner of the index and of garbage collection."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from container.errors import ContainerError, not_found
+from container.log import fields
+from container.model import reference as references
+from container.model.image import DeleteResult, Descriptor, Image, ImageConfiguration, ImageVariant
+from container.oci import image
+from container.oci.collect import collect
+from container.oci.content import ContentStore, Ingest
+from container.oci.digest import hex_of
+from container.oci.layers import LayerStore
+from container.oci.rootfs import DiskStore
+from container.plugins.images.tasks import in_thread
+from container.plugins.images.usage import Use
+
+_log = logging.getLogger(__name__)
+
+Usage = Callable[[], Awaitable[list[Use]]]
+Named = tuple[str, Descriptor]
+
+
+class Catalog:
+    """Names and garbage collection. Changes run one after the other; `usage` says what containers refer to."""
+
+    def __init__(
+        self, content: ContentStore, layers: LayerStore, disks: DiskStore, *, domain: str, usage: Usage
+    ) -> None:
+        self._content = content
+        self._layers = layers
+        self._disks = disks
+        self._domain = domain
+        self._usage = usage
+        self._lock = asyncio.Lock()
+        self._pins: list[Descriptor] = []  # in use by a task of this process
+        self._handed_out: dict[str, tuple[Descriptor, float]] = {}  # by digest, until the API server can know of it
+
+    @property
+    def domain(self) -> str:
+        """The configured `registry.domain`."""
+        return self._domain
+
+    async def images(self) -> list[Image]:
+        """Every image, sorted by reference; one that cannot be read is logged and has no variants."""
+        return await in_thread(lambda: [self._image(*item) for item in self._content.references().items()])
+
+    async def get(self, text: str) -> Image:
+        """One image by a reference as typed. Raises ContainerError(notFound)."""
+        return await in_thread(lambda: self._image(*self._find(self._content.references(), text)))
+
+    @asynccontextmanager
+    async def pinned(self, text: str) -> AsyncIterator[Named]:
+        """Name and index of an image, whose content stays while this is open. Raises ContainerError(notFound)."""
+        async with self._lock:
+            name, descriptor = self._find(await in_thread(self._content.references), text)
+            self._pins.append(descriptor)
+        try:
+            yield name, descriptor
+        finally:
+            self._pins.remove(descriptor)
+
+    @asynccontextmanager
+    async def added(self, ingest: Ingest, digests: Iterable[str], tops: list[Descriptor]) -> AsyncIterator[None]:
+        """Bring the blobs of a session into the store; without a name they stay while this is open."""
+        async with self._lock:
+            self._pins += tops
+            try:
+                await in_thread(ingest.commit, digests)
+            except BaseException:
+                self._unpin(tops)
+                raise
+        try:
+            yield
+        finally:
+            self._unpin(tops)
+
+    def handed_out(self, descriptor: Descriptor) -> None:
+        """Note that a container will refer to an image from now on."""
+        self._handed_out[descriptor.digest] = (descriptor, time.monotonic())
+
+    async def name(self, new: list[Named]) -> bool:
+        """Give indexes names; an existing name is moved. Returns whether one was."""
+        async with self._lock:
+            known = await in_thread(self._content.references)
+            moved = any(name in known and known[name].digest != descriptor.digest for name, descriptor in new)
+            await in_thread(self._content.set_references, {**known, **dict(new)})
+            return moved
+
+    async def tag(self, source: str, target: str) -> str:
+        """Another name for an image; returns the full reference. Raises ContainerError: notFound, invalidArgument."""
+        full = references.normalise(target, self._domain)
+        async with self.pinned(source) as (_, descriptor):
+            if await self.name([(full, descriptor)]):
+                await self.sweep()
+        return full
+
+    async def delete(self, typed: list[str], *, every: bool, force: bool) -> DeleteResult:
+        """Remove names, then what nothing refers to any more.
+
+        Raises ContainerError(internal) when it cannot be told what is in use; then everything stays.
+        """
+        started = time.monotonic()
+        uses = await self._usage()
+        async with self._lock:
+            known = await in_thread(self._content.references)
+            deleted: list[str] = []
+            failed: dict[str, str] = {}
+            for text in list(known) if every else list(dict.fromkeys(typed)):
+                try:
+                    name, _ = self._find(known, text)
+                except ContainerError as error:
+                    if not force and not any(name in deleted for name in self._spellings(text)):
+                        failed[text] = error.describe()
+                    continue
+                users = sorted(use.container for use in uses if use.image.reference == name)
+                if users:
+                    failed[text] = f"image {name} is in use by containers: {', '.join(users)}"
+                else:
+                    del known[name]
+                    deleted.append(name)
+            if not deleted:
+                return DeleteResult([], failed, 0)
+            await in_thread(self._content.set_references, known)
+            return DeleteResult(deleted, failed, await self._collect(known, uses, started))
+
+    async def sweep(self, usage: Usage | None = None) -> None:
+        """Remove what nothing refers to; when that cannot be told, everything stays, and the log says why."""
+        started = time.monotonic()
+        try:
+            uses = await (usage or self._usage)()
+            async with self._lock:
+                await self._collect(await in_thread(self._content.references), uses, started)
+        except ContainerError as error:
+            _log.warning("cannot collect garbage", extra=fields(error=error.describe()))
+
+    async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> int:
+        """Collect with the lock held; `uses` may not know of what was handed out after the time `since`."""
+        self._handed_out = {key: item for key, item in self._handed_out.items() if item[1] >= since}
+        recent = [descriptor for descriptor, _ in self._handed_out.values()]
+        roots = [*known.values(), *self._pins, *(use.image.descriptor for use in uses), *recent]
+        return await in_thread(collect, self._content, self._layers, self._disks, roots)
+
+    def _unpin(self, descriptors: list[Descriptor]) -> None:
+        for descriptor in descriptors:
+            self._pins.remove(descriptor)
+
+    def _find(self, known: dict[str, Descriptor], text: str) -> Named:
+        """Lookup of a typed reference (contract 1.10)."""
+        for name in self._spellings(text):
+            if name in known:
+                return name, known[name]
+        _, at, digest = text.rpartition("@")
+        if at:
+            wanted = references.parse(references.normalise(text, self._domain)).name
+            for name, descriptor in known.items():
+                if descriptor.digest == digest and references.parse(name).name == wanted:
+                    return name, descriptor
+        raise not_found(f"image with reference {text}")
+
+    def _spellings(self, text: str) -> list[str]:
+        try:
+            return [text, references.normalise(text, self._domain)]
+        except ContainerError:
+            return [text]
+
+    def _image(self, name: str, descriptor: Descriptor) -> Image:
+        try:
+            here = [
+                item
+                for item in image.variants(self._content, descriptor)
+                if all(self._content.has(blob) for blob in item.blobs)
+            ]
+        except ContainerError as error:
+            _log.warning("cannot read an image", extra=fields(reference=name, error=error.describe()))
+            here = []
+        return Image(
+            hex_of(descriptor.digest),
+            ImageConfiguration(name, image.creation_date(here), descriptor),
+            [ImageVariant(item.platform, item.manifest.digest, item.size, item.document) for item in here],
+        )

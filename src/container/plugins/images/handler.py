@@ -1,0 +1,52 @@
+"""`io.container.Images` on the wire."""
+
+from collections.abc import AsyncIterator
+
+from asyncvarlink import FileDescriptor
+
+from container.api.images import Images
+from container.model.event import ImageEvent, PrepareEvent
+from container.model.image import DeleteResult, Image, Platform
+from container.plugins.images.service import ImageService
+from container.plugins.images.tasks import events
+
+
+class ImagesHandler(Images):
+    """Decodes, calls the service, encodes."""
+
+    def __init__(self, service: ImageService) -> None:
+        self._service = service
+
+    async def List(self) -> list[Image]:
+        """See `container.api.images`."""
+        return await self._service.images()
+
+    async def Get(self, *, reference: str) -> Image:
+        """See `container.api.images`."""
+        return await self._service.get(reference)
+
+    async def Load(self, *, archive: FileDescriptor, force: bool) -> AsyncIterator[ImageEvent]:
+        """See `container.api.images`."""
+        async for event in events(lambda report: self._service.load(archive.fileno(), force, report)):
+            yield event
+
+    async def Save(
+        self, *, archive: FileDescriptor, references: list[str], platform: Platform | None
+    ) -> AsyncIterator[ImageEvent]:
+        """See `container.api.images`."""
+        fd = archive.fileno()
+        async for event in events(lambda report: self._service.save(fd, references, platform, report)):
+            yield event
+
+    async def Tag(self, *, source: str, target: str) -> str:
+        """See `container.api.images`."""
+        return await self._service.tag(source, target)
+
+    async def Prepare(self, *, reference: str, platform: Platform) -> AsyncIterator[PrepareEvent]:
+        """See `container.api.images`."""
+        async for event in events(lambda report: self._service.prepare(reference, platform, report)):
+            yield event
+
+    async def Delete(self, *, references: list[str], all: bool, force: bool) -> DeleteResult:
+        """See `container.api.images`."""
+        return await self._service.delete(references, every=all, force=force)

@@ -1,0 +1,50 @@
+"""The image helper: `container-core-images start`."""
+
+import argparse
+import asyncio
+import logging
+
+from container import config, log, paths
+from container.errors import ContainerError
+from container.ipc.server import serve, stop_on_signals
+from container.paths import Roots
+from container.plugins.images.handler import ImagesHandler
+from container.plugins.images.service import opened
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    arguments = _parse()
+    log.setup(debug=arguments.debug)
+    try:
+        asyncio.run(_run())
+    except ContainerError as error:
+        _log.error("%s", error)
+        return 1
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    """The arguments of contract 4.3."""
+    parser = argparse.ArgumentParser(prog="container-core-images", allow_abbrev=False)
+    start = parser.add_subparsers(required=True).add_parser("start", help="serve the image store")
+    start.add_argument("--debug", action="store_true")
+    start.add_argument("--resources", help="accepted and not used")
+    return parser.parse_args()
+
+
+async def _run() -> None:
+    stop = stop_on_signals()
+    roots = Roots.from_environment()
+    domain = config.registry_domain(config.load(roots))
+    async with opened(roots, domain) as service:
+        server = await serve([ImagesHandler(service)], service=paths.IMAGES, roots=roots)
+        async with server:
+            await service.repair(roots)
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

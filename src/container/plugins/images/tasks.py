@@ -1,0 +1,158 @@
+"""How work that takes time runs here: in threads that can be told to stop, shared by those who want its result.
+
+events(work)      the progress and the result of a coroutine as an asynchronous iterator
+in_thread(…)      a blocking function in a thread; cancelling waits until the thread has ended
+Flights           one task a key, however many ask; it is cancelled when the last one has gone
+Meter             bytes counted in threads, reported in the loop a few times a second
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from container.oci.pipes import Cancellation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MAX_THREADS = 128  # started as needed; one that waits for a client's pipe must not keep others from working
+_INTERVAL = 0.1
+
+_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="images")
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a blocking function that takes no cancellation: a short one."""
+    with Cancellation() as cancellation:
+        return await cancellable(cancellation, lambda: function(*args, **kwargs))
+
+
+async def cancellable(cancellation: Cancellation, function: Callable[[], T]) -> T:
+    """Run a blocking function; cancelling sets `cancellation` and waits for the function to heed it."""
+    future = asyncio.get_running_loop().run_in_executor(_threads, function)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        cancellation.set()
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # seen: the caller gets the cancellation
+        raise
+
+
+async def events(work: Callable[[Callable[[T], None]], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
+    """What `work` reports, then what it returns. Closing the iterator cancels `work` and waits for its end."""
+    queue: asyncio.Queue[T | None] = asyncio.Queue()
+    task = asyncio.get_running_loop().create_task(work(queue.put_nowait))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        yield task.result()
+    finally:
+        task.cancel()
+        while not task.done():
+            await asyncio.wait([task])
+
+
+class Meter:
+    """Counts bytes from any thread and tells `report` the sum, in the loop, at most ten times a second."""
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._sum = 0
+        self._next = 0.0
+
+    def add(self, count: int) -> None:
+        """Count some more."""
+        with self._lock:
+            self._sum += count
+            now = time.monotonic()
+            if now < self._next:
+                return
+            self._next = now + _INTERVAL
+            total = self._sum
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._report, total)
+
+
+class _Flight:
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None]
+        self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.passengers = 0
+
+
+class Flights:
+    """Shared work. A context manager: leaving it cancels what is under way."""
+
+    def __init__(self) -> None:
+        self._flights: dict[str, _Flight] = {}
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for flight in list(self._flights.values()):
+            flight.task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def join(self, key: str, work: Callable[[], Awaitable[T]]) -> "Ticket[T]":
+        """A share in the work called `key`, which starts now unless somebody has a share in it."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight()
+            flight.task = self._group.create_task(self._fly(flight, work))
+        flight.passengers += 1
+        return Ticket(self, key, flight)
+
+    def leave(self, key: str, flight: _Flight) -> None:
+        """Give a share back; the last one cancels the work."""
+        flight.passengers -= 1
+        if flight.passengers == 0:
+            flight.task.cancel()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+    async def _fly(self, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            value = await work()
+        except Exception as error:
+            if not flight.result.done():
+                flight.result.set_exception(error)
+                flight.result.exception()  # seen, also when nobody waits
+        else:
+            if not flight.result.done():
+                flight.result.set_result(value)
+        finally:
+            flight.result.cancel()
+
+
+class Ticket(contextlib.AbstractContextManager["Ticket[T]"]):
+    """A share in work; a context manager that gives it back."""
+
+    def __init__(self, flights: Flights, key: str, flight: _Flight) -> None:
+        self._flights = flights
+        self._key = key
+        self._flight = flight
+
+    def __exit__(self, *_: object) -> None:
+        self._flights.leave(self._key, self._flight)
+
+    async def result(self) -> T:
+        """The result of the work, or its error."""
+        value: T = await asyncio.shield(self._flight.result)
+        return value

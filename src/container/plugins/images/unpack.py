@@ -1,0 +1,85 @@
+"""Layers to squashfs to disk, for one platform of an image: side by side, shared by callers, nothing made twice."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from container.oci.content import ContentStore
+from container.oci.digest import chain_id
+from container.oci.image import Variant
+from container.oci.layerindex import LayerIndex
+from container.oci.layers import LayerBuild, LayerStore
+from container.oci.pipes import Cancellation
+from container.oci.rootfs import DiskStore, Part
+from container.plugins.images.tasks import Flights, Ticket, cancellable, in_thread
+
+
+@dataclass(frozen=True)
+class Built:
+    """A stack of layers that is there as squashfs files, the lowest first."""
+
+    paths: list[str]
+    indexes: list[LayerIndex]
+
+
+class Unpacker:
+    """Makes the layers and disks of one store. Runs as long as `flights`."""
+
+    def __init__(self, content: ContentStore, layers: LayerStore, disks: DiskStore, flights: Flights) -> None:
+        self._content = content
+        self._layers = layers
+        self._disks = disks
+        self._flights = flights
+        self._slots = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+
+    async def disk(self, variant: Variant, count: Callable[[int], None]) -> tuple[str, list[Part]]:
+        """The disk of one platform, made of what is there and what is made now.
+
+        `count` is told compressed bytes as they are done with, from any thread. Raises ContainerError.
+        """
+        diff_ids = variant.diff_ids()
+        with contextlib.ExitStack() as tickets:
+            ticket: Ticket[Built] | None = None
+            for height in range(1, len(diff_ids) + 1):  # the lowest first: it gets the first slot and waits for nobody
+                ticket = tickets.enter_context(self._join(variant, diff_ids[:height], count))
+            built = await ticket.result() if ticket else Built([], [])
+        visible = max((at for at, index in enumerate(built.indexes) if b"" in index.opaque), default=0)
+        parts = list(zip(diff_ids, built.paths, strict=True))[visible:]  # an opaque root hides all below it
+        return await in_thread(self._disks.make, chain_id(diff_ids), parts)
+
+    def _join(self, variant: Variant, stack: list[str], count: Callable[[int], None]) -> Ticket[Built]:
+        return self._flights.join(chain_id(stack), lambda: self._extend(variant, stack, count))
+
+    async def _extend(self, variant: Variant, stack: list[str], count: Callable[[int], None]) -> Built:
+        """The stack `stack`: its highest layer is made here, the others in their own flights, which began earlier."""
+        top, blob = stack[-1], variant.layers[len(stack) - 1]
+        async with self._slots:
+            with contextlib.ExitStack() as held:
+                below = held.enter_context(self._join(variant, stack[:-1], count)) if len(stack) > 1 else None
+
+                async def lower() -> Built:
+                    return await below.result() if below else Built([], [])
+
+                index = await in_thread(self._layers.index, top)
+                if index is not None:
+                    under = await lower()
+                    path = await in_thread(self._layers.find, top, under.indexes)
+                    if path is not None:
+                        count(blob.size)
+                        return Built([*under.paths, path], [*under.indexes, index])
+                return await self._build(self._content.path(blob.digest), top, lower, count)
+
+    async def _build(
+        self, blob: str, diff_id: str, lower: Callable[[], Awaitable[Built]], count: Callable[[int], None]
+    ) -> Built:
+        with (
+            Cancellation() as cancellation,
+            LayerBuild(self._layers, blob, diff_id, cancellation, count) as build,
+        ):
+            index = await cancellable(cancellation, build.feed)
+            under = await lower()
+            resolved = index.resolve(under.indexes)
+            path = await cancellable(cancellation, lambda: build.finish(resolved))
+        return Built([*under.paths, path], [*under.indexes, index])
