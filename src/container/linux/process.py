@@ -46,8 +46,8 @@ def spawn(
 ) -> int:
     """Start `argv[0]` (an absolute path) in `/` and return its pid, once the execve(2) succeeded. Raises OSError.
 
-    `fds` maps the child's descriptor numbers to ours; all others that are close-on-exec are closed. `new_session`: it
-    leads a session and process group of its own. `death_signal`: what it gets when the calling thread ends.
+    `fds` maps the child's descriptor numbers to ours; all others from 3 on are closed. `new_session`: it leads a
+    session and process group of its own. `death_signal`: what it gets when the calling thread ends.
     `listen_pid`: LISTEN_PID is its pid (sd_listen_fds(3)). The caller has one thread and waits for the child.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -101,10 +101,15 @@ def _child(
 
 
 def _place(fds: Mapping[int, int], failure: int) -> int:
-    """Put each descriptor at its number; first all go out of the way, for numbers may overlap."""
+    """Put each descriptor at its number and close all others; first all go out of the way, for numbers may overlap."""
     above = max(fds, default=2) + 1
     failure = fcntl.fcntl(failure, fcntl.F_DUPFD_CLOEXEC, above)
     moved = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, above) for target, source in fds.items()}
     for target, source in moved.items():
         os.dup2(source, target, inheritable=True)
+    for fd in range(3, above):
+        if fd not in fds:
+            os.closerange(fd, fd + 1)
+    os.closerange(above, failure)
+    os.closerange(failure + 1, os.sysconf("SC_OPEN_MAX"))
     return failure

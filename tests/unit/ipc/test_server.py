@@ -249,7 +249,7 @@ async def test_a_passed_socket_is_served_and_left_in_place(roots: Roots, tmp_pat
         await asyncio.sleep(0.05)
         async with Server([ProbeHandler()], sock, service=SERVICE):
             assert await waiting == "before it was up"
-    assert Path(path).is_socket()  # noqa: ASYNC240
+    assert Path(path).is_socket()
 
 
 def test_listen_fds_of_another_process_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
