@@ -98,6 +98,7 @@ class SystemService:
         if kernel is None:
             self._verdict = Accelerator(UNDECIDED.name, "no kernel is installed", 1.0)
             return
+        self._verdict = UNDECIDED
         try:
             self._verdict = await self.accelerator(kernel)
         except ContainerError as error:
