@@ -26,6 +26,7 @@ from container.vm.spec import Nic
 
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
+    from container.guest.streams import Tee
     from container.linux.relay import BoundPorts
 
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
@@ -60,6 +61,8 @@ class Life:
         self._scope: asyncio.Timeout | None = None
         self._aborted: str | None = None
         self._started_date: str | None = None
+        self._exited = False
+        self.relaying: asyncio.Task[None] | None = None
         self.error: ContainerError | None = None
 
     def abort(self, exit_code: int, reason: str) -> None:
@@ -119,7 +122,7 @@ class Life:
         try:
             await vm.guard(session, doing=f"running container {configuration.id}")
         except ContainerError:
-            if not self._init.ended.is_set() or self._init.exit_code is None:
+            if not self._exited:
                 raise
             _log.warning("%s: the machine ended before it had shut down", configuration.id, exc_info=True)
         await vm.shutdown()
@@ -155,8 +158,9 @@ class Life:
             await self._set_up(guest, attached)
             if ports is not None:
                 await self._publish(stack, ports, attached[0])
-            running = await self._start_init(guest, attached)
-            await self._init.relay(log.write)
+            running = await self._start_init(guest, attached, log.write)
+            await self._init.exited()
+            self._exited = True
             self._timeline.mark("process ended")
             self._become(Stopping(running))
             await self._shut_down(guest, running)
@@ -164,12 +168,14 @@ class Life:
 
     async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
         """Root file system, network, files: requests in one go, since the agent serves them in order."""
+        from container.plugins.runtime import guestplan
+
         attachments = [item.attachment for item in attached]
         deadline = REQUEST_DEADLINE * self.speed
         await _together(
-            guest.mount_rootfs(plan.rootfs(self._launch), timeout=deadline),
-            guest.configure_network(plan.interfaces(attachments), timeout=deadline),
-            guest.write_files(plan.files(self._launch.configuration, attachments), timeout=deadline),
+            guest.mount_rootfs(guestplan.rootfs(self._launch), timeout=deadline),
+            guest.configure_network(guestplan.interfaces(attachments), timeout=deadline),
+            guest.write_files(guestplan.files(self._launch.configuration, attachments), timeout=deadline),
         )
         self._timeline.mark("guest set up")
 
@@ -187,18 +193,22 @@ class Life:
         await stack.enter_async_context(relay)
         self._timeline.mark("ports published")
 
-    async def _start_init(self, guest: "GuestClient", attached: Sequence[Attached]) -> Running:
+    async def _start_init(self, guest: "GuestClient", attached: Sequence[Attached], tee: "Tee") -> Running:
+        from container.plugins.runtime import guestplan
+
         configuration, streams = self._launch.configuration, self._init.streams
         await self._init.start(
             guest.start_init(
                 configuration.id,
                 configuration.init_process,
-                plan.container(configuration),
+                guestplan.container(configuration),
                 stdin=streams.stdin is not None,
                 size=streams.window(),
                 timeout=REQUEST_DEADLINE * self.speed,
-            )
+            ),
+            tee,
         )
+        self.relaying = self._group.create_task(self._init.relay())
         self._timeline.mark("process started")
         self._started_date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         attachments = [item.attachment for item in attached]
@@ -210,8 +220,8 @@ class Life:
     async def _shut_down(self, guest: "GuestClient", running: Running) -> None:
         """Unmount the disks. The kernel killed the other processes together with the init process."""
         for process in list(running.execs.values()):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.over.wait(), EXECS_DEADLINE * self.speed)
+            with contextlib.suppress(TimeoutError, ContainerError):
+                await asyncio.wait_for(process.exited(), EXECS_DEADLINE * self.speed)
         try:
             await guest.shutdown(timeout=SHUTDOWN_DEADLINE * self.speed)
         except ContainerError as error:

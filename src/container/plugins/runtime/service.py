@@ -25,6 +25,7 @@ SIGKILL = 9
 ENDING_SIGNALS = (1, 2, 3, 9, 15)  # HUP, INT, QUIT, KILL, TERM: what ends a run that has not begun
 KILL_DEADLINE = 5.0  # seconds, times `speed`, from KILL to the end of the machine
 SIGNAL_DEADLINE = 5.0
+FLUSH_DEADLINE = 1.0  # seconds for a caller to read the rest of the output of a container that was stopped
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class RuntimeService:
         self._state: State = Waiting()
         self._changed = asyncio.Event()
         self._life: Life | None = None
+        self._told_to_stop = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def wait(self) -> None:
@@ -70,8 +72,21 @@ class RuntimeService:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._bundle, STATUS))
         status = await life.live()
+        await self._flush(life, init)
         self._end(status)
         init.finish(life.error)
+
+    async def _flush(self, life: Life, init: ContainerProcess) -> None:
+        """Let the caller read what the process wrote, however slowly, unless the container was told to stop."""
+        if life.relaying is None:
+            return
+        told = asyncio.ensure_future(self._told_to_stop.wait())
+        await asyncio.wait([life.relaying, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        await asyncio.wait([life.relaying], timeout=FLUSH_DEADLINE)
+        if not life.relaying.done():
+            init.detach()
+            await life.relaying
 
     def _end(self, status: ContainerStatus) -> None:
         """Write down how it ended, then tell."""
@@ -103,11 +118,18 @@ class RuntimeService:
         streams = process.streams
         error = None
         try:
-            starting = running.guest.start_exec(
-                process.id, configuration, stdin=streams.stdin is not None, size=streams.window()
+            await process.start(
+                running.guest.start_exec(
+                    process.id,
+                    configuration,
+                    stdin=streams.stdin is not None,
+                    stdout=streams.stdout is not None or configuration.terminal,
+                    stderr=streams.stderr is not None,
+                    size=streams.window(),
+                )
             )
-            await process.start(starting)
             await process.relay()
+            await process.exited()
         except ContainerError as caught:
             error = caught
         except Exception as caught:
@@ -133,6 +155,7 @@ class RuntimeService:
 
         A caller that goes does not undo it. A second stop may be quicker than the first.
         """
+        self._told_to_stop.set()
         state = self._state
         if isinstance(state, Waiting):
             self._end(ContainerStatus(ContainerState.STOPPED, reason="the container was never started"))
@@ -147,9 +170,9 @@ class RuntimeService:
     async def _bring_down(self, running: Running, number: int, timeout: float) -> None:
         if number != SIGKILL:
             await self._try_signal(running.init, number)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(running.init.ended.wait(), timeout)
-        if not running.init.ended.is_set():
+            with contextlib.suppress(TimeoutError, ContainerError):
+                await asyncio.wait_for(running.init.exited(), timeout)
+        if running.init.exit_code is None:
             await self._try_signal(running.init, SIGKILL)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), self._within(KILL_DEADLINE))

@@ -31,7 +31,7 @@ class Timeline:
 
     def save(self, bundle: str) -> None:
         """Write `[["step", seconds], …]`; not synced, it is for people. A failure is logged."""
-        rows = [[step, round(seconds, 4)] for step, seconds in self.steps]
+        rows = [[step, round(seconds, 4)] for step, seconds in sorted(self.steps, key=lambda row: row[1])]
         try:
             with open(os.path.join(bundle, NAME), "w", encoding="utf-8") as file:
                 json.dump(rows, file)

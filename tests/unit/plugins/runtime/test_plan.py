@@ -7,7 +7,7 @@ from container.errors import ContainerError, ErrorCode
 from container.model.container import DNSConfiguration
 from container.model.mount import Mount
 from container.model.port import PublishPort
-from container.plugins.runtime import plan
+from container.plugins.runtime import guestplan, plan
 from container.vm.spec import Disk, Nic
 
 
@@ -17,7 +17,7 @@ def configured(**changes):
 
 
 def contents(configuration, attachments):
-    return {file.path: file.content for file in plan.files(configuration, attachments)}
+    return {file.path: file.content for file in guestplan.files(configuration, attachments)}
 
 
 def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own():
@@ -30,9 +30,8 @@ def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own(
     assert (spec.kernel, spec.initramfs, spec.nics) == ("/vmlinux", "/initramfs", (Nic("f2:00:00:00:00:01", 7),))
 
 
-def test_kernel_arguments_of_the_user_replace_our_own_of_the_same_name():
-    spec = plan.machine(configured(kernel_arguments=["oops=continue", "debug"]), "", "", [])
-    assert spec.kernel_arguments == ("lsm=lockdown,capability,landlock,yama,apparmor", "oops=continue", "debug")
+def test_kernel_arguments_of_the_user_are_passed_on():
+    assert plan.machine(configured(kernel_arguments=["debug"]), "", "", []).kernel_arguments == ("debug",)
 
 
 def test_hosts_and_resolver_follow_the_first_network():
@@ -62,7 +61,7 @@ def test_without_a_network_hosts_has_localhost_only():
 
 def test_only_the_first_interface_has_default_routes():
     first = attachment(ipv6_address="fd00::2/64", ipv6_gateway="fd00::1", mac_address="f2:00:00:00:00:01", mtu=1280)
-    one, two = plan.interfaces([first, attachment("10.0.0.5/8", "10.0.0.1")])
+    one, two = guestplan.interfaces([first, attachment("10.0.0.5/8", "10.0.0.1")])
     assert (one.name, one.mac_address, one.mtu) == ("eth0", "f2:00:00:00:00:01", 1280)
     assert one.addresses == ["192.168.64.2/24", "fd00::2/64"]
     assert [route.gateway for route in one.routes] == ["192.168.64.1", "fd00::1"]
@@ -70,12 +69,12 @@ def test_only_the_first_interface_has_default_routes():
 
 
 def test_sysctls_of_the_user_win_over_the_defaults():
-    spec = plan.container(configured(sysctls={"vm.max_map_count": "1", "net.core.somaxconn": "9"}).configuration)
+    spec = guestplan.container(configured(sysctls={"vm.max_map_count": "1", "net.core.somaxconn": "9"}).configuration)
     assert spec.sysctls == {"vm.overcommit_memory": "1", "vm.max_map_count": "1", "net.core.somaxconn": "9"}
 
 
 def test_limits_and_flags_reach_the_guest():
-    spec = plan.container(configured(read_only=True, use_init=True, shm_size=1, cap_drop=["ALL"]).configuration)
+    spec = guestplan.container(configured(read_only=True, use_init=True, shm_size=1, cap_drop=["ALL"]).configuration)
     assert (spec.memory_max, spec.cpu_quota, spec.shm_size) == (256 << 20, 200_000, 1)
     assert (spec.read_only, spec.use_init, spec.capabilities) == (True, True, [])
 

@@ -1,0 +1,76 @@
+"""What one start of a container means inside the guest: pure functions of the launch and its attachments."""
+
+from collections.abc import Sequence
+
+from container.guest.spec import ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, RouteSpec
+from container.model import capabilities
+from container.model.container import ContainerConfiguration
+from container.model.launch import Launch
+from container.model.network import Attachment
+from container.plugins.runtime.plan import IMAGE, UPPER
+
+CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
+SYSCTLS = {"vm.overcommit_memory": "1", "vm.max_map_count": "262144"}
+
+
+def rootfs(launch: Launch) -> RootfsSpec:
+    """Layers and upper of the container's root, by disk serial and partition."""
+    return RootfsSpec(partitions=[layer.partition for layer in launch.rootfs.layers], image=IMAGE, upper=UPPER)
+
+
+def interfaces(attachments: Sequence[Attachment]) -> list[InterfaceSpec]:
+    """`eth0`, `eth1` … in the order of the configuration; the default routes are on the first."""
+    result: list[InterfaceSpec] = []
+    for number, attachment in enumerate(attachments):
+        gateways = [attachment.ipv4_gateway, attachment.ipv6_gateway] if number == 0 else []
+        addresses = [attachment.ipv4_address, attachment.ipv6_address]
+        result.append(
+            InterfaceSpec(
+                mac_address=attachment.mac_address or "",
+                name=f"eth{number}",
+                addresses=[address for address in addresses if address],
+                routes=[RouteSpec("default", gateway) for gateway in gateways if gateway],
+                mtu=attachment.mtu,
+            )
+        )
+    return result
+
+
+def host_name(configuration: ContainerConfiguration) -> str:
+    """The id up to its first dot (contract 5)."""
+    return configuration.id.partition(".")[0]
+
+
+def files(configuration: ContainerConfiguration, attachments: Sequence[Attachment]) -> list[FileSpec]:
+    """`/etc/hostname`, `/etc/hosts`, and `/etc/resolv.conf` unless there is to be no DNS (contract 5)."""
+    name = host_name(configuration)
+    hosts = ["127.0.0.1 localhost"]
+    if attachments:
+        hosts.append(f"{attachments[0].ipv4_address.partition('/')[0]} {name}")
+    written = [FileSpec("/etc/hostname", f"{name}\n"), FileSpec("/etc/hosts", "\n".join(hosts) + "\n")]
+    dns = configuration.dns
+    if dns is not None:
+        servers = dns.nameservers or [attachment.ipv4_gateway for attachment in attachments[:1]]
+        lines = [f"nameserver {server}" for server in servers]
+        lines += [f"domain {dns.domain}"] if dns.domain else []
+        lines += [f"search {' '.join(dns.search_domains)}"] if dns.search_domains else []
+        lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+        written.append(FileSpec("/etc/resolv.conf", "".join(f"{line}\n" for line in lines)))
+    return written
+
+
+def container(configuration: ContainerConfiguration) -> ContainerSpec:
+    """Namespaces, mounts and limits around the init process."""
+    return ContainerSpec(
+        hostname=host_name(configuration),
+        mounts=list(configuration.mounts),
+        masked_paths=configuration.masked_paths,
+        readonly_paths=configuration.readonly_paths,
+        capabilities=capabilities.granted(configuration.cap_add, configuration.cap_drop),
+        sysctls=SYSCTLS | configuration.sysctls,
+        shm_size=configuration.shm_size,
+        memory_max=configuration.resources.memory_in_bytes,
+        cpu_quota=configuration.resources.cpus * CPU_PERIOD,
+        read_only=configuration.read_only,
+        use_init=configuration.use_init,
+    )
