@@ -15,8 +15,8 @@ _BINARIES = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _MACHINES = {"amd64": "q35", "arm64": "virt"}
 # What no container needs: each device that is not there is not probed by the kernel.
 _MACHINE_OPTIONS = {
-    "q35": "q35,vmport=off,smbus=off,sata=off,i8042=off,usb=off,graphics=off",
-    "virt": "virt,gic-version=max,usb=off",
+    "q35": "q35,dump-guest-core=off,vmport=off,smbus=off,sata=off,i8042=off,usb=off,graphics=off",
+    "virt": "virt,dump-guest-core=off,gic-version=max,usb=off",
 }
 # qboot starts a kernel at once, where SeaBIOS looks for disks and option ROMs.
 _FIRMWARE = {"q35": "qboot.rom"}

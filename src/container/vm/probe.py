@@ -1,18 +1,151 @@
-"""Which accelerator really works here: a verdict with its reason, kept until kernel, QEMU or host boot change."""
+"""Which accelerator really works here: a verdict with its reason, kept until kernel, QEMU or host boot change.
 
+A `/dev/kvm` that opens proves nothing: the only proof is a kernel that boots under it and an agent that answers.
+"""
+
+import asyncio
+import os
+import platform
+import socket
+import struct
+import tempfile
+import time
+from typing import Any
+
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
+from container.store import atomic
+from container.vm import argv, initramfs
+from container.vm.process import find
+from container.vm.qemu import VirtualMachine
+from container.vm.spec import VMSpec
+
+KVM_DEVICE = "/dev/kvm"
+VARIABLE = "CONTAINER_ACCELERATOR"
+TCG_SPEED = 10.0  # emulation is that many times slower than KVM, and more: timeouts are no promises
+
+_FORCED_SPEED = 10.0  # nothing was measured
+_DEADLINE = 40.0  # seconds; nested virtualization needs about 10
+_REFERENCE_BOOT = 0.6  # seconds that a boot takes where KVM runs on the hardware
+_RECORD = "accelerator.json"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+# What a host says first on the agent's port: frame and KIND_HELLO of guest/include/proto.h.
+_HELLO_BODY = b'{"version": 1}'
+_HELLO = struct.pack("<IIB3x", len(_HELLO_BODY), 0, 1) + _HELLO_BODY
 
 
 async def accelerator(roots: Roots, kernel: Kernel) -> Accelerator:
     """The accelerator to use for this kernel; boots it once under KVM when `/dev/kvm` opens and no verdict is kept.
 
-    `CONTAINER_ACCELERATOR` = `kvm` or `tcg` overrides (`auto`, the default, probes).
-    Raises ContainerError: invalid-argument for another value of it, unsupported when QEMU is not installed.
+    `CONTAINER_ACCELERATOR` = `kvm` or `tcg` overrides (`auto`, the default, probes). Takes up to 40 s, once, on a host
+    whose KVM hangs. Raises ContainerError: invalid-argument for another value, unsupported when QEMU is not installed.
     """
-    raise NotImplementedError
+    known = recorded(roots, kernel)
+    if known is not None:
+        return known
+    verdict = await _boot(roots, kernel)
+    try:
+        os.makedirs(roots.app, mode=0o700, exist_ok=True)
+        record = {"key": _key(kernel), "name": verdict.name, "reason": verdict.reason, "speed": verdict.speed}
+        atomic.write_json(os.path.join(roots.app, _RECORD), record)
+    except OSError as error:
+        raise internal(f"cannot keep the accelerator's verdict in {roots.app}: {error.strerror}") from error
+    return verdict
 
 
 def recorded(roots: Roots, kernel: Kernel) -> Accelerator | None:
-    """The verdict that is kept or that the environment dictates, without booting anything; None when unknown."""
-    raise NotImplementedError
+    """The verdict that is kept, or that needs no boot; None when only a boot can tell. Errors as `accelerator`."""
+    find(argv.binary(kernel.architecture))
+    wanted = os.environ.get(VARIABLE) or "auto"
+    kept = _kept(roots, kernel)
+    if wanted == "tcg":
+        return Accelerator("tcg", f"set by {VARIABLE}", TCG_SPEED)
+    if wanted == "kvm":
+        measured = kept is not None and kept.name == "kvm"
+        return Accelerator("kvm", f"set by {VARIABLE}", kept.speed if kept and measured else _FORCED_SPEED)
+    if wanted != "auto":
+        raise invalid_argument(f"invalid {VARIABLE} value '{wanted}': expected auto, kvm or tcg")
+    obstacle = _obstacle(kernel)
+    if obstacle is not None:
+        return Accelerator("tcg", obstacle, TCG_SPEED)
+    return kept
+
+
+def _obstacle(kernel: Kernel) -> str | None:
+    """Why KVM cannot be used, as far as that can be told without booting."""
+    host = _MACHINES.get(platform.machine(), platform.machine())
+    if kernel.architecture != host:
+        return f"the guest is {kernel.architecture}, the host {host}"
+    try:
+        os.close(os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return f"{KVM_DEVICE} does not exist"
+    except PermissionError:
+        return f"{KVM_DEVICE} may not be opened by this user (is it in the group kvm?)"
+    except OSError as error:
+        return f"{KVM_DEVICE} cannot be opened: {error.strerror}"
+    return None
+
+
+async def _boot(roots: Roots, kernel: Kernel) -> Accelerator:
+    os.makedirs(roots.app, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=roots.app) as scratch:
+        archive = await asyncio.to_thread(initramfs.build, kernel, initramfs.agent_path(), scratch)
+        spec = VMSpec(
+            name="probe",
+            architecture=kernel.architecture,
+            accelerator=Accelerator("kvm", "probe", 1.0),
+            kernel=kernel.path,
+            initramfs=archive,
+            cpus=1,
+            memory_in_bytes=256 * argv.MIB,
+        )
+        began = time.monotonic()
+        try:
+            async with VirtualMachine.start(spec, boot_log=os.path.join(scratch, "boot.log")) as vm:
+                await vm.guard(_answer(vm.agent), doing="a test boot under KVM", deadline=_DEADLINE)
+                seconds = time.monotonic() - began
+        except ContainerError as error:
+            if error.code not in (ErrorCode.INTERRUPTED, ErrorCode.TIMEOUT):
+                raise
+            reason = error.message.splitlines()[0].removesuffix(": last lines of the boot log:")
+            return Accelerator("tcg", f"{KVM_DEVICE} opens, but {reason}", TCG_SPEED)
+    speed = round(max(1.0, seconds / _REFERENCE_BOOT), 2)
+    return Accelerator("kvm", f"a test boot under KVM took {seconds:.2f} s", speed)
+
+
+async def _answer(agent: socket.socket) -> None:
+    """Greet the agent and wait for the first byte of its answer."""
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_sendall(agent, _HELLO)
+        if await loop.sock_recv(agent, 1):
+            return
+        reason = "the agent's channel ended"
+    except OSError as error:
+        reason = f"the agent's channel broke: {error.strerror}"
+    raise ContainerError(ErrorCode.INTERRUPTED, f"a test boot under KVM failed: {reason}")
+
+
+def _kept(roots: Roots, kernel: Kernel) -> Accelerator | None:
+    try:
+        record = atomic.read_json(os.path.join(roots.app, _RECORD))
+        if record["key"] == _key(kernel):
+            return Accelerator(str(record["name"]), str(record["reason"]), float(record["speed"]))
+    except (ContainerError, KeyError, TypeError, ValueError):
+        pass  # it is made again
+    return None
+
+
+def _key(kernel: Kernel) -> dict[str, Any]:
+    """What a verdict holds for: this kernel file, this QEMU, this boot of the host."""
+    program = find(argv.binary(kernel.architecture))
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    return {"kernel": _identity(kernel.path), "qemu": _identity(program), "boot": boot}
+
+
+def _identity(path: str) -> list[Any]:
+    found = os.stat(path)
+    return [os.path.realpath(path), found.st_size, found.st_mtime_ns]

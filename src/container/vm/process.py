@@ -39,7 +39,7 @@ class Child:
 
         Raises ContainerError: unsupported when the program (or setpriv) is missing, else internal.
         """
-        program, setpriv = _find(argv[0]), _find("setpriv")
+        program, setpriv = find(argv[0]), find("setpriv")
         with contextlib.ExitStack() as stack:
             try:
                 messages = _bounded_file()
@@ -99,7 +99,8 @@ class Child:
             self.ended.set_result(-signal.SIGKILL if status is None else status)
 
 
-def _find(program: str) -> str:
+def find(program: str) -> str:
+    """Path of a program. Raises ContainerError(unsupported) that names the package it comes in."""
     path = shutil.which(program)
     if path is None:
         package = _PACKAGES.get(program, program)

@@ -146,7 +146,8 @@ async def _download(apt: _Apt, packages: Sequence[str], scratch: str) -> AsyncGe
     argv = ["apt-get", *apt.options, "-o", "APT::Status-Fd=1", "--quiet", "download", *packages]
     process = await _spawn(argv, cwd=scratch)
     async with _ended(process):
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
             async with asyncio.timeout(_DOWNLOAD_TIMEOUT):
                 # `dlstatus:<number>:<percent>:<text>`: README.progress-reporting of apt.
