@@ -51,7 +51,8 @@ void ns_create(bool user) {
 }
 
 int ns_enter(int netns, int userns) {
-    if (userns >= 0 && setns(userns, CLONE_NEWUSER) < 0)
+    /* Become its root: a caller with another identity there would lose its capabilities at the next execve(2). */
+    if (userns >= 0 && (setns(userns, CLONE_NEWUSER) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         return -errno;
     return setns(netns, CLONE_NEWNET) < 0 ? -errno : 0;
 }

@@ -94,13 +94,12 @@ def _ip(namespace: Namespace, line: str) -> None:
         assert process.wait() == 0, line
 
 
-def machine_state() -> dict[str, set[str]]:
-    """What a network could leave behind: namespaces, links, our processes (not those that only wait for init)."""
-    namespaces, processes = set(), set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            namespaces.add(os.readlink(f"/proc/{pid}/ns/net"))
-            program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-            if program in {"container-netns", "container-relay", "slirp4netns"}:
-                processes.add(f"{pid} {program}")
-    return {"namespaces": namespaces, "links": set(os.listdir("/sys/class/net")), "processes": processes}
+def output(namespace: Namespace, *argv: str, timeout: float = 30) -> str:
+    """What a program inside a namespace writes to standard output; it must succeed."""
+    with popen(namespace, *argv, stdout=subprocess.PIPE) as process:
+        try:
+            text, _ = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+    assert process.returncode == 0, f"{argv} ended with {process.returncode}"
+    return str(text)
