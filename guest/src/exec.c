@@ -22,6 +22,7 @@
 #include "init.h"
 #include "mount.h"
 #include "root.h"
+#include "rootfs.h"
 #include "system.h"
 #include "tty.h"
 #include "user.h"
@@ -34,9 +35,12 @@ static int enter_new(const struct launch *launch, struct err *e) {
     /* the cgroup namespace only now: its root is the cgroup that we were born into */
     if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0)
         return err_set(e, errno, "failed to make the container's namespaces");
-    int status = mount_container(launch->root, container, e);
+    /* opened only now: the agent's own descriptor is of a mount in its namespace */
+    int root = rootfs_open(e);
+    int status = root < 0 ? root : mount_container(root, container, e);
     if (status < 0)
         return status;
+    close(root);
     if (sethostname(hostname, strlen(hostname)) < 0)
         return err_set(e, errno, "failed to set the host name %s", hostname);
     status = sysctl_apply(json_object_get(container, "sysctls"), e);

@@ -13,7 +13,6 @@ struct launch {
     const json_t *process;   /* ProcessConfiguration */
     const json_t *container; /* ContainerSpec for the init process, NULL for an exec */
     const json_t *size;      /* of the terminal, or NULL */
-    int root;                /* O_PATH, init process */
     int container_pidfd;     /* whose namespaces to join, exec */
     int stdio[3];            /* -1 = /dev/null; unused with a terminal */
     int status;              /* SOCK_SEQPACKET to the agent, closed by a successful exec */

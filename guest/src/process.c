@@ -173,6 +173,9 @@ static int open_terminal(struct process *process, int master, struct err *e) {
 
 static void start_failed(struct process *process, const struct err *e) {
     process->failed = true;
+    process->id[0] = 0; /* both are free again at once, not when it is reaped */
+    if (container.init == process)
+        container.init = NULL;
     if (process->request)
         dispatch_fail(process->request, e);
     process->request = 0;
@@ -305,8 +308,7 @@ static int prepare(struct process *process, const json_t *args, struct launch *l
     *launch = (struct launch){.process = json_object_get(args, "process"),
                               .size = json_object_get(args, "size"),
                               .container = process->init ? spec : NULL,
-                              .terminal = process->terminal,
-                              .root = -1};
+                              .terminal = process->terminal};
     if (!process->init) {
         launch->container_pidfd = container.init->pidfd;
         launch->no_new_privileges = container.no_new_privileges;
@@ -317,9 +319,9 @@ static int prepare(struct process *process, const json_t *args, struct launch *l
     int status = caps_parse(json_object_get(spec, "capabilities"), &launch->capabilities, e);
     if (status < 0 || agent.plain)
         return status;
-    launch->root = rootfs_fd(e);
-    if (launch->root < 0)
-        return launch->root;
+    status = rootfs_fd(e);
+    if (status < 0)
+        return status;
     close_fd(&container.cgroup);
     int cgroup = cgroup_create(spec, e);
     container.cgroup = cgroup >= 0 ? cgroup : -1;

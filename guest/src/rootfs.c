@@ -32,6 +32,13 @@ int rootfs_fd(struct err *e) {
     return root_fd >= 0 ? root_fd : err_code(e, "invalidState", ENOENT, "no root file system is mounted");
 }
 
+int rootfs_open(struct err *e) {
+    char path[PATH_MAX];
+    state_path(path, sizeof path, "r");
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_set(e, errno, "failed to open %s", path) : fd;
+}
+
 static int mount_at(const char *name, const char *source, const char *type, unsigned long flags, const char *data,
                     struct err *e) {
     char path[PATH_MAX];
@@ -98,16 +105,15 @@ static int mount_upper(const char *serial, struct err *e) {
 }
 
 static int mount_overlay(const char *lower, struct err *e) {
-    char *options = NULL, path[PATH_MAX];
+    char *options = NULL;
     if (asprintf(&options, "lowerdir=%s,upperdir=%s/u/upper,workdir=%s/u/work", lower, agent.state, agent.state) < 0)
         return err_set(e, ENOMEM, "failed to mount the root file system");
     int status = mount_at("r", "overlay", "overlay", 0, options, e);
     free(options);
     if (status < 0)
         return status;
-    state_path(path, sizeof path, "r");
-    root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return root_fd < 0 ? err_set(e, errno, "failed to open %s", path) : 0;
+    root_fd = rootfs_open(e);
+    return root_fd < 0 ? root_fd : 0;
 }
 
 static void unmount(const char *name) {

@@ -7,6 +7,9 @@
 /* The mounted root as O_PATH descriptor (borrowed), or -errno when there is none yet. */
 int rootfs_fd(struct err *e);
 
+/* The same opened anew, in the caller's mount namespace; the caller's to close. */
+int rootfs_open(struct err *e);
+
 /* Unmount all of it and flush it to its disk: the files are then as after a clean shutdown. */
 void rootfs_unmount(void);
 

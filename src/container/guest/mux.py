@@ -66,7 +66,7 @@ class Stream:
             self._credit -= len(part)
             await self._mux.send(wire.header(wire.KIND_DATA, self.number, len(part)), part)
 
-    def write_eof(self) -> None:
+    async def write_eof(self) -> None:
         """No more will be written; the other direction stays open."""
         if not self._sent_eof and self._error is None:
             self._sent_eof = True

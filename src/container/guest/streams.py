@@ -42,12 +42,12 @@ class Relay:
     async def run(self) -> int:
         """Relay until the process ended and its output is written; its exit code.
 
-        ContainerError(INTERRUPTED): the guest went away first; what had arrived is written all the same.
+        ContainerError(INTERRUPTED): the guest went away first; what had arrived is written all the same. Cancelled, it
+        leaves the streams to the next relay (and has ended the input of a process without terminal).
         """
         failure: ContainerError | None = None
         code = -1
         with ExitStack() as stack:
-            stack.callback(self._close)
             async with asyncio.TaskGroup() as tasks:
                 self._start_input(tasks)
                 outputs = self._start_outputs(tasks, stack)
@@ -64,6 +64,7 @@ class Relay:
                 self.drained.set()
                 for sink in self._sinks:
                     await sink.flushed()
+        self._close()
         if failure is not None:
             raise failure
         return code
@@ -104,12 +105,12 @@ class Relay:
             finally:
                 # cancelled by a detach: a process without terminal sees the end, as when a pipe's writer goes
                 if not (hung_up and self.process.terminal) and self.process.exit_code is None:
-                    self._end_input(stream)
+                    await self._end_input(stream)
 
-    def _end_input(self, stream: Stream) -> None:
+    async def _end_input(self, stream: Stream) -> None:
         task = asyncio.current_task()
         if not (self.process.terminal and task is not None and task.cancelling()):
-            stream.write_eof()
+            await stream.write_eof()
 
     async def _drain(self, stream: Stream, sink: Sink | None, name: str) -> None:
         with suppress(ContainerError):  # the guest is gone: `wait` tells
