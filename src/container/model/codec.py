@@ -1,6 +1,6 @@
 """Frozen dataclasses to the JSON of `docs/reference/json.md` and back: one shape for disk, wire and standard output.
 
-A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out. A field may carry
+A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out if that is its default. A field may carry
 `metadata={"json": "ipv4Address"}` where the rule does not give the contract's spelling.
 """
 
@@ -30,8 +30,8 @@ def encode(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((key_of(field), getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {key: encode(item) for key, item in pairs if item is not None}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {key_of(field): encode(item) for field, item in pairs if item is not None or field.default is not None}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, list | tuple):
@@ -61,7 +61,10 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if origin is dict:
         return {key: _decode(args[1], item, f"{where}.{key}") for key, item in _expect(dict, data, where).items()}
     if isinstance(kind, type) and hasattr(kind, "from_json"):
-        return kind.from_json(data)
+        try:
+            return kind.from_json(data)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: not a {kind.__name__}: {error!r}") from error
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, _expect(dict, data, where), where)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
