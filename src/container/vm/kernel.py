@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found
@@ -89,7 +89,7 @@ class KernelStore:
                 self._point(architecture, name)
         return self._kernel(os.path.join(target, _IMAGE), architecture)
 
-    def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
+    def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncGenerator[Progress, None]:
         """Download the distribution's cloud kernel and make it the default; see `recommended.install`."""
         from container.vm import recommended
 

@@ -41,7 +41,7 @@ class _Apt:
         return _DEPENDS.findall(text) if status == 0 else []
 
 
-async def install(store: KernelStore, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
+async def install(store: KernelStore, architecture: str, *, force: bool = False) -> AsyncGenerator[Progress, None]:
     """Download the distribution's cloud kernel and make it the default of `architecture`; progress in STEPS steps.
 
     Raises ContainerError: unsupported where apt or the package is missing, exists without `force`, internal when a
