@@ -1,7 +1,7 @@
 """Frozen dataclasses to the JSON of `docs/reference/json.md` and back: one shape for disk, wire and standard output.
 
-A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out if that is its default. A field may carry
-`metadata={"json": "ipv4Address"}` where the rule does not give the contract's spelling.
+A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out if that is its default. A field
+may carry `metadata={"json": "ipv4Address"}` where the rule does not give the contract's spelling.
 """
 
 import dataclasses
