@@ -88,7 +88,7 @@ class Lifecycle:
 
     async def _remove(self, container: Container, done: "asyncio.Future[None]") -> None:
         try:
-            await asyncio.to_thread(self._records.delete, container.id)
+            await asyncio.to_thread(self._records.delete, container.id, container.configuration.runtime_handler)
         except ContainerError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 _log.error("cannot remove container %s: %s", container.id, error.describe())

@@ -4,6 +4,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 
+from container import paths
 from container.errors import ContainerError
 from container.model import codec
 from container.model.container import ContainerConfiguration, ContainerState, ContainerStatus
@@ -12,6 +13,8 @@ from container.model.image import Rootfs
 from container.paths import Roots
 from container.store import atomic
 from container.store.entities import Entities, Loaded
+
+DEFAULT_RUNTIME = "container-runtime-linux"
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,11 @@ class ContainerRecords:
         """Make the bundle. Raises ContainerError(exists) `container already exists: X`."""
         self._entities.create(record.configuration.id, record)
 
-    def delete(self, id: str) -> None:
-        """Remove the bundle with all that is in it. Raises ContainerError(notFound)."""
+    def delete(self, id: str, runtime: str = DEFAULT_RUNTIME) -> None:
+        """Remove the bundle with all that is in it, and the log of its runtime helper. Raises ContainerError."""
         self._entities.delete(id)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._roots.log, f"{paths.runtime_service(runtime, id)}.log"))
 
     def logs(self, id: str) -> LogFiles:
         """Where the logs of a container are."""

@@ -123,11 +123,12 @@ class Run:
 
     async def _boot(self, prepare: Prepare, streams: Streams, wait: bool) -> None:
         await self.helper.register()
-        await self._attend(await prepare(), streams, wait)
+        await self._attend(prepare, streams, wait)
 
-    async def _attend(self, launch: Launch | None = None, streams: Streams | None = None, wait: bool = False) -> None:
-        """Follow the helper's status until `stopped`; with `launch` start the container as soon as it answers."""
+    async def _attend(self, prepare: Prepare | None = None, streams: Streams | None = None, wait: bool = False) -> None:
+        """Follow the helper's status until `stopped`; with `prepare` start the container as soon as it answers."""
         async with self.helper.watch() as statuses:
+            launch = None if prepare is None else await prepare()
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     self._observe(await anext(statuses))

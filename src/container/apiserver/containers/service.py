@@ -17,7 +17,7 @@ from container.apiserver.containers.container import Container
 from container.apiserver.containers.creation import Creation
 from container.apiserver.containers.helper import Helpers
 from container.apiserver.containers.lifecycle import KILL, KILL_TIMEOUT, Lifecycle
-from container.apiserver.containers.records import ContainerRecord, ContainerRecords
+from container.apiserver.containers.records import DEFAULT_RUNTIME, ContainerRecord, ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
@@ -160,8 +160,7 @@ class ContainersService:
         """Remove a container with all it owns."""
         await self._recovered.wait()
         if id in self._corrupt:
-            await asyncio.to_thread(self._records.delete, id)
-            self._corrupt.pop(id, None)
+            await self._tasks.complete(self._remove_corrupt(id), f"the removal of {id}")
             return
         container = await self._find(id)
         while (run := container.run) is not None:
@@ -214,6 +213,11 @@ class ContainersService:
         if run is None or not run.running or run.stopped.is_set():
             raise invalid_state(f"container {container.id} is not running")
         return run
+
+    async def _remove_corrupt(self, id: str) -> None:
+        await self._helpers.of(id, DEFAULT_RUNTIME).deregister()
+        await asyncio.to_thread(self._records.delete, id)
+        self._corrupt.pop(id, None)
 
     async def _commit(self, record: ContainerRecord) -> None:
         await asyncio.to_thread(self._records.create, record)
