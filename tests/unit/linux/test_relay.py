@@ -62,7 +62,7 @@ async def relaying(namespace: Namespace, bound: BoundPorts, **options: int) -> A
 
 @pytest.fixture
 async def namespace() -> AsyncIterator[Namespace]:
-    netlab.require_namespaces()
+    netlab.require_namespaces(taps=False)
     async with netlab.bridged_namespace() as made:
         with netlab.guest_server(made):
             yield made
@@ -300,7 +300,7 @@ async def test_without_ports_there_is_no_process(namespace: Namespace) -> None:
 
 
 async def test_a_missing_namespace_is_an_error() -> None:
-    netlab.require_namespaces()
+    netlab.require_namespaces(taps=False)
     with bind_ports([published(80)]) as bound:
         wrong = bound.sockets[0][0].fileno()
         with pytest.raises(ContainerError) as caught:

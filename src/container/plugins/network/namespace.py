@@ -94,5 +94,7 @@ def _sysctls(plan: Plan) -> list[str]:
             f"net/ipv6/conf/{BRIDGE}/accept_dad=0",  # the gateway's address is usable at once
         ]
         if routed:
-            settings += ["net/ipv6/conf/all/forwarding=1", "net/ipv6/conf/default/accept_ra=2"]
+            # The uplink takes its address from a router's advertisement, and nobody else is there who could have it.
+            uplink = ["net/ipv6/conf/default/accept_ra=2", "net/ipv6/conf/default/accept_dad=0"]
+            settings += ["net/ipv6/conf/all/forwarding=1", *uplink]
     return settings

@@ -9,7 +9,7 @@ from container.plugins.network.slirp import Slirp
 
 
 async def test_nft_takes_the_rules_and_takes_them_again() -> None:
-    netlab.require_namespaces()
+    netlab.require_namespaces(taps=False)
     plan = make_plan(id="n", mode="nat", subnet=None, subnet_v6=None, site="", has_ipv6=True)
     async with netlab.bridged_namespace() as namespace:
         for _ in range(2):
