@@ -113,7 +113,7 @@ class LayerBuild:
     def finish(self, resolved: dict[bytes, tarheader.Entry]) -> str:
         """Add the directories, with `resolved` for the implied ones, and put the squashfs in place: its path."""
         root = self._tree.directories[b""] or resolved[b""]
-        owners = set(self._tree.owners)
+        owners = {*self._tree.owners, os.getuid(), os.getgid()}  # sqfstar gives the root to its caller first
         with self._translated():
             for entry in self._tree.closing(resolved.__getitem__):
                 owners.update((entry.uid, entry.gid))

@@ -21,6 +21,7 @@ _OVERLAY_PREFIX = b"trusted.overlay."
 _XATTR_SPACES = (b"user.", b"trusted.", b"security.")  # what squashfs can hold
 _MAX_TIME = (1 << 32) - 1
 _MAX_ID = (1 << 32) - 1
+_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1  # linux/kdev_t.h
 _MAX_PATH = 4095
 _MAX_NAME = 255
 _MAX_LINKS = 40
@@ -192,6 +193,8 @@ def _checked(entry: Entry, path: bytes) -> Entry:
         raise invalid_argument(f"tar member {show(path)} has a malformed name or link")
     if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
         raise invalid_argument(f"tar member {show(path)} has the impossible owner {entry.uid}:{entry.gid}")
+    if entry.major > _MAX_MAJOR or entry.minor > _MAX_MINOR:
+        raise invalid_argument(f"tar member {show(path)} is the impossible device {entry.major}:{entry.minor}")
     entry.name = path
     entry.mtime = min(max(entry.mtime, 0), _MAX_TIME)
     if entry.xattrs:

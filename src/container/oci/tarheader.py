@@ -72,7 +72,7 @@ def parse(block: bytes) -> Entry:
 
 
 def build(entry: Entry) -> bytes:
-    """Header blocks for `entry`: ustar, preceded by a pax header for what does not fit."""
+    """Header blocks for `entry`: ustar, preceded by a pax header for what does not fit; times are 33 bits wide."""
     records: dict[bytes, bytes] = {}
     name = entry.name + b"/" if entry.kind == DIRECTORY else entry.name
     if len(name) > 100:
@@ -148,7 +148,7 @@ def _ustar(entry: Entry, name: bytes) -> bytes:
         min(entry.uid, 0o7777777),
         min(entry.gid, 0o7777777),
         min(entry.size, 0o77777777777),
-        entry.mtime,
+        min(max(entry.mtime, 0), 0o77777777777),
         entry.kind,
         _fill(entry.link, 100),
         bytes(64),
