@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from container.errors import internal, invalid_argument, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found
 from container.model import codec
 from container.model.image import Descriptor
 from container.oci.digest import hex_of
@@ -73,6 +73,10 @@ class ContentStore:
             for item in atomic.read_json(self._index)["manifests"]:
                 annotations = item.pop("annotations")
                 found[annotations[NAMES[0]]] = codec.decode(Descriptor, item)
+        except ContainerError as error:
+            if error.code is ErrorCode.INTERNAL:
+                raise
+            raise internal(f"cannot read {self._index}: malformed: {error.message}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise internal(f"cannot read {self._index}: malformed: {error!r}") from error
         return dict(sorted(found.items()))
