@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fill(struct err *e, int number, const char *format, va_list arguments) {
+__attribute__((format(printf, 3, 0))) static int fill(struct err *e, int number, const char *format,
+                                                      va_list arguments) {
     e->number = number;
     e->exit_code = 0;
     e->code = NULL;

@@ -12,7 +12,7 @@
 #include "loop.h"
 #include "proto.h"
 
-enum { READ_SIZE = 65536, READS_PER_ROUND = 16, BACKLOG_MAX = 4 << 20 };
+enum { READ_SIZE = 65536, BACKLOG_MAX = 4 << 20 };
 
 struct frame {
     uint32_t length, stream;
@@ -182,18 +182,23 @@ void mux_restart(void) {
 
 static void channel_read(void) {
     static uint8_t buffer[READ_SIZE];
-    /* A virtio port gives one host buffer (at most a page) a read: take several before other work. */
-    for (int i = 0; i < READS_PER_ROUND; i++) {
-        ssize_t got = read(channel.fd, buffer, sizeof buffer);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (got <= 0) {
-            on->closed(got < 0 ? strerror(errno) : NULL);
-            return;
-        }
-        if (!mux_feed(buffer, (size_t)got) || channel.fd < 0)
-            return;
+    size_t used = 0;
+    ssize_t got = 0;
+    /* A virtio port gives one host buffer, at most a page, a read. What waits is taken together: it goes on in large
+     * pieces, and its reader wakes up once. */
+    while (used < sizeof buffer) {
+        got = read(channel.fd, buffer + used, sizeof buffer - used);
+        if (got <= 0)
+            break;
+        used += (size_t)got;
     }
+    int number = errno;
+    if (used)
+        mux_feed(buffer, used);
+    if (got == 0)
+        on->closed(NULL);
+    else if (got < 0 && number != EAGAIN && number != EINTR)
+        on->closed(strerror(number));
 }
 
 /* ---- output ---- */

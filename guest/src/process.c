@@ -27,7 +27,7 @@
 #include "rootfs.h"
 #include "tty.h"
 
-enum { PIPE_SIZE = 262144, PROCESSES_MAX = 1024, ID_MAX = 128 };
+enum { PIPE_SIZE = 1048576, PROCESSES_MAX = 1024, ID_MAX = 128 };
 
 struct process {
     struct process *next;

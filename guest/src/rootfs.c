@@ -140,17 +140,18 @@ void rootfs_unmount(void) {
 
 int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *e) {
     static char lower[PATH_MAX];
-    const char *image = NULL, *upper = NULL, *directory = NULL;
+    const char *image = args_string(args, "image", "image"), *upper = args_string(args, "upper", NULL);
+    const char *directory = args_string(args, "directory", NULL);
     const json_t *partitions = args_array(args, "partitions");
     (void)number, (void)result;
     if (root_fd >= 0)
         return err_code(e, "invalidState", EALREADY, "the root file system is mounted already");
-    int status = args_unpack(args, e, "{s?s, s?s, s?s}", "image", &image, "upper", &upper, "directory", &directory);
+    int status = 0;
     lower[0] = 0;
-    if (status == 0 && directory)
+    if (directory)
         snprintf(lower, sizeof lower, "%s", directory);
-    else if (status == 0)
-        status = mount_layers(image ? image : "image", partitions, lower, sizeof lower, e);
+    else
+        status = mount_layers(image, partitions, lower, sizeof lower, e);
     if (status == 0)
         status = mount_upper(upper, e);
     if (status == 0)

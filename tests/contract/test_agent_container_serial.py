@@ -38,7 +38,7 @@ async def test_the_container_sees_only_itself(isolated: Connect, busybox_root: P
         assert await output_of(client, "hostname") == (0, "test\n")
         code, text = await output_of(client, "ps", "-o", "pid,comm")
         assert code == 0
-        assert [line.split()[0] for line in text.splitlines()[1:]][0] == "1"
+        assert next(line.split()[0] for line in text.splitlines()[1:]) == "1"
         assert len(text.splitlines()) <= 4
         code, text = await output_of(client, "cat", "/proc/mounts")
         assert [line.split()[1] for line in text.splitlines()][:3] == ["/", "/proc", "/sys"]
@@ -79,10 +79,19 @@ async def test_capabilities_are_the_default_14_or_as_asked(isolated: Connect, bu
     async with running(isolated, busybox_root) as (client, _):
         _, text = await output_of(client, *show)
         assert text.split() == (
-            "CapPrm: 00000000a80425fb CapBnd: 00000000a80425fb CapAmb: 0000000000000000 NoNewPrivs: 0".split()
+            [
+                "CapPrm:",
+                "00000000a80425fb",
+                "CapBnd:",
+                "00000000a80425fb",
+                "CapAmb:",
+                "0000000000000000",
+                "NoNewPrivs:",
+                "0",
+            ]
         )
         _, text = await output_of(client, *show, user=User(uid=1000, gid=1000))
-        assert text.split()[:4] == "CapPrm: 0000000000000000 CapBnd: 00000000a80425fb".split()
+        assert text.split()[:4] == ["CapPrm:", "0000000000000000", "CapBnd:", "00000000a80425fb"]
         assert (await output_of(client, "hostname", "other"))[0] == 1
     spec = ContainerSpec(hostname="test", capabilities=["CAP_CHOWN", "CAP_SYS_ADMIN"], no_new_privileges=True)
     async with running(isolated, busybox_root, spec) as (client, _):
