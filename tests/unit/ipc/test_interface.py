@@ -71,7 +71,7 @@ def test_unknown_error_codes_and_foreign_errors_become_unknown() -> None:
     assert from_wire("io.container.Error.NotFound", {"cause": {"code": []}}).cause is not None
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists)))
 def test_no_error_reply_breaks_its_reader(name: str, parameters: dict[str, Any]) -> None:
     assert isinstance(from_wire(name, parameters), ContainerError)

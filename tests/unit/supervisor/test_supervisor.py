@@ -82,10 +82,11 @@ async def test_a_client_waits_through_the_restart_of_a_killed_service(supervisor
     await backend.register(helper(supervisor, keep_alive=True, run_at_load=True))
     first = await ask(supervisor)
     os.kill(first, signal.SIGKILL)
+    wait_gone(first)  # a dying process may accept a client yet, who is then hung up on
     begin = time.monotonic()
     second = await ask(supervisor)
     assert second not in (0, first)
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 5
     found = await status(backend, "helper")
     assert (found.starts, found.exit_status) == (2, -signal.SIGKILL)
     assert found.reason is not None
