@@ -135,8 +135,8 @@ class Catalog:
             uses = await (usage or self._usage)()
             async with self._lock:
                 await self._collect(await in_thread(self._content.references), uses, started)
-        except ContainerError as error:
-            _log.warning("cannot collect garbage", extra=fields(error=error.describe()))
+        except (ContainerError, OSError) as error:
+            _log.warning("cannot collect garbage", extra=fields(error=error))
 
     async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> int:
         """Collect with the lock held; `uses` may not know of what was handed out after the time `since`."""

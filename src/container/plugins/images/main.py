@@ -41,8 +41,8 @@ async def _run() -> None:
     domain = config.registry_domain(config.load(roots))
     async with opened(roots, domain) as service:
         server = await serve([ImagesHandler(service)], service=paths.IMAGES, roots=roots)
+        await service.repair(roots)
         async with server:
-            await service.repair(roots)
             await stop.wait()
 
 
