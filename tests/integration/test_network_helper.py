@@ -225,6 +225,56 @@ async def test_a_network_without_uplink_has_none(host: Helper) -> None:
     await host.stop()
 
 
+@pytest.fixture
+def far_away() -> Iterator[tuple[Helper, str]]:
+    """A host of root's, and an address behind it that echoes: further away than the host itself."""
+    with (
+        nethelper.host(user_of("root")) as host,
+        subprocess.Popen(
+            ["nsenter", "-t", str(host.host), "-n", "--", "unshare", "-n", "sh", "-c", "echo ready; exec sleep 600"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as far,
+    ):
+        try:
+            assert far.stdout is not None
+            assert far.stdout.readline() == "ready\n"
+            move = ["nsenter", "-t", str(host.host), "-n", "--", "ip", "link", "set", "far", "netns", str(far.pid)]
+            subprocess.run(move, check=True)
+            with netlab.Namespace.of(far.pid) as namespace:
+                for line in ("link set lo up", "link set far up", "addr add 10.99.0.9/24 dev far"):
+                    netlab.output(namespace, "ip", *line.split())
+                with netlab.guest_server(namespace, "10.99.0.9"):
+                    yield host, "10.99.0.9"
+        finally:
+            far.kill()
+
+
+async def test_a_veth_uplink_reaches_further_than_the_host_and_leaves_nothing(far_away: tuple[Helper, str]) -> None:
+    host, address = far_away
+    on_host = ["nsenter", "-t", str(host.host), "-n", "--"]
+
+    def rules() -> str:
+        return subprocess.run([*on_host, "nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+
+    await host.start("--variant", "veth")
+    async with host.attached("a") as lease:
+        with host.guest(lease) as guest:
+            assert netlab.output(guest, sys.executable, "-c", FETCH, address) == "100000000\n"
+            host.kill()
+            await host.start("--variant", "veth")
+            assert netlab.output(guest, sys.executable, "-c", FETCH, address) == "100000000\n"
+            assert "table ip ctr" in rules()
+            host.kill()
+            await host.start()  # another uplink takes its place
+            async with host.attached("b"):
+                assert rules() == ""
+            assert netlab.output(guest, sys.executable, "-c", FETCH, address) == "100000000\n"
+    await host.stop()
+    links = subprocess.run([*on_host, "ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    assert "ctr" not in links
+
+
 # --- crash and return ------------------------------------------------------------------------------------------------
 
 PULSE = f"""

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -143,6 +144,8 @@ def host(user: str | None, tun_mode: str = "0666") -> Iterator[Helper]:
             yield Helper(base, process.pid, user)
             assert not processes_of(base)
         finally:
+            for line in processes_of(base):  # after a failure
+                os.kill(int(line.split()[0]), signal.SIGKILL)
             process.kill()
             process.wait()
             shutil.rmtree(base)

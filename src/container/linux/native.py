@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterable
 
 import container
@@ -22,10 +23,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{path}:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
-def start_error(name: str, error: OSError) -> ContainerError:
-    """What to say when one of them could not be started."""
+def start_error(path: str, error: OSError) -> ContainerError:
+    """What to say when a program could not be started."""
     hint = "; build it with `make -C native`" if isinstance(error, FileNotFoundError) else ""
-    return ContainerError(ErrorCode.INTERNAL, f"cannot start {program(name)}: {error.strerror}{hint}")
+    return internal(f"cannot start {path}: {error.strerror}{hint}")
 
 
 async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data: bytes | None = None) -> str:
@@ -33,37 +34,49 @@ async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data
 
     Raises ContainerError: internal with what it wrote to standard error, timeout after TIMEOUT seconds.
     """
-    async with _started(name, arguments, fds) as process, deadline(name):
+    return await _run(program(name), arguments, fds, data)
+
+
+async def run_program(name: str, *arguments: str, data: bytes | None = None) -> str:
+    """The same for a program of the system, looked up in PATH."""
+    path = shutil.which(name, path=environment()["PATH"])
+    if path is None:
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"the program {name} is not installed")
+    return await _run(path, arguments, (), data)
+
+
+async def _run(path: str, arguments: Iterable[str], fds: Iterable[int], data: bytes | None) -> str:
+    async with _started(path, arguments, fds) as process, deadline(path):
         out, err = await process.communicate(data)
     if process.returncode != 0:
-        raise failure(name, err)
+        raise failure(path, err)
     return out.decode()
 
 
-def failure(name: str, stderr: bytes) -> ContainerError:
+def failure(path: str, stderr: bytes) -> ContainerError:
     """The error of a program that ended with another status than 0."""
     reason = stderr.decode(errors="replace").strip()
-    return internal(reason or f"{program(name)} failed without a word")
+    return internal(reason or f"{path} failed without a word")
 
 
 @contextlib.asynccontextmanager
-async def deadline(name: str) -> AsyncIterator[None]:
+async def deadline(path: str) -> AsyncIterator[None]:
     """TIMEOUT seconds for the body; raises ContainerError(timeout) that names the program."""
     try:
         async with asyncio.timeout(TIMEOUT):
             yield
     except TimeoutError as error:
-        raise ContainerError(ErrorCode.TIMEOUT, f"{program(name)} did not end within {TIMEOUT:.0f} s") from error
+        raise ContainerError(ErrorCode.TIMEOUT, f"{path} did not end within {TIMEOUT:.0f} s") from error
 
 
 @contextlib.asynccontextmanager
 async def _started(
-    name: str, arguments: Iterable[str], fds: Iterable[int]
+    path: str, arguments: Iterable[str], fds: Iterable[int]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running program with pipes for its three streams, which ends with the body."""
     try:
         process = await asyncio.create_subprocess_exec(
-            program(name),
+            path,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -72,7 +85,7 @@ async def _started(
             env=environment(),
         )
     except OSError as error:
-        raise start_error(name, error) from error
+        raise start_error(path, error) from error
     try:
         yield process
     finally:

@@ -99,14 +99,14 @@ async def _holding(arguments: list[str], fds: tuple[int, ...]) -> AsyncIterator[
             try:
                 holder = spawn(native.program(PROGRAM), ["hold", *arguments], fds, os.environ, theirs.fileno())
             except OSError as error:
-                raise native.start_error(PROGRAM, error) from error
+                raise native.start_error(native.program(PROGRAM), error) from error
         stack.callback(holder.close)
         stack.push_async_callback(holder.stop)
         reader, writer = await asyncio.open_connection(sock=ours)
         stack.callback(writer.close)
-        async with native.deadline(PROGRAM):
+        async with native.deadline(native.program(PROGRAM)):
             if (answer := await reader.read(_ANSWER_MAX)) != b"ready\n":
-                raise native.failure(PROGRAM, answer)
+                raise native.failure(native.program(PROGRAM), answer)
             yield holder
             writer.write(b"\n")
             await reader.read()  # its end: the holder has settled

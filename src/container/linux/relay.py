@@ -224,7 +224,7 @@ async def _spawn(ports: BoundPorts, netns: int, userns: int | None, max_connecti
             env={"PATH": os.defpath},
         )
     except OSError as error:
-        raise native.start_error("container-relay", error) from error
+        raise native.start_error(argv[0], error) from error
 
 
 async def _hand_table(process: asyncio.subprocess.Process, table: bytes) -> None:

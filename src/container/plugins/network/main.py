@@ -15,7 +15,7 @@ from container.plugins.network.handler import NetworkHandler
 from container.plugins.network.plan import make_plan
 from container.plugins.network.service import NetworkService
 from container.plugins.network.state import StateFile
-from container.plugins.network.uplink import choose
+from container.plugins.network.uplink import make_uplink
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def _parse() -> argparse.Namespace:
     start.add_argument("--mode", required=True, help="nat or hostOnly")
     start.add_argument("--subnet", help="IPv4 subnet as CIDR")
     start.add_argument("--subnet-v6", help="IPv6 subnet as CIDR, a /64")
-    start.add_argument("--variant", help="accepted and not used")
+    start.add_argument("--variant", help="the uplink: slirp4netns (default) or veth")
     return parser.parse_args()
 
 
@@ -58,7 +58,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         site=f"{_machine_id()} {os.getuid()} {roots.app}",
         has_ipv6=_has_ipv6(),
     )
-    uplink = choose(plan) if plan.mode is NetworkMode.NAT else None
+    uplink = make_uplink(arguments.variant, plan) if plan.mode is NetworkMode.NAT else None
     service = NetworkService(plan, StateFile(roots, plan.id), uplink)
     server = await serve([NetworkHandler(service)], service=arguments.service_identifier, roots=roots)
     async with service.running():

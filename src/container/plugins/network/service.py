@@ -16,7 +16,7 @@ from container.plugins.network.leases import Lease, LeaseTable
 from container.plugins.network.namespace import NetworkNamespace
 from container.plugins.network.plan import BRIDGE, Plan, check_mtu, normalise_mac
 from container.plugins.network.state import NetworkState, ProcessRecord, StateFile, UplinkRecord, boot_id
-from container.plugins.network.uplink import Uplink
+from container.plugins.network.uplink import Uplink, make_uplink
 
 _log = logging.getLogger(__name__)
 
@@ -178,13 +178,27 @@ class NetworkService:
             return False
         if not self._fits(state):
             _log.warning("the network's subnets have changed; making it anew", extra=fields(network=self.plan.id))
+            await self._end_uplink(state.uplink)
             await network.remove()
             return False
-        self._network, self._holder, self._uplink_record = network, state.holder, state.uplink
+        self._network, self._holder = network, state.holder
         self._leases = LeaseTable(self.plan, state.leases, state.last_address, state.last_tap)
         await self._drop_dead_leases(network)
-        _log.info("took over from an earlier helper", extra=fields(network=self.plan.id, leases=len(state.leases)))
-        return self._uplink is not None and state.uplink is not None and self._uplink.adopt(state.uplink)
+        _log.info(
+            "took over from an earlier helper", extra=fields(network=self.plan.id, leases=len(list(self._leases)))
+        )
+        if self._uplink is not None and state.uplink is not None and self._uplink.kind == state.uplink.kind:
+            self._uplink_record = state.uplink
+            return self._uplink.adopt(state.uplink)
+        await self._end_uplink(state.uplink)
+        return False
+
+    async def _end_uplink(self, record: UplinkRecord | None) -> None:
+        """Take down an earlier helper's uplink, which is not ours."""
+        if record is not None:
+            uplink = make_uplink(record.kind, self.plan)
+            if uplink.adopt(record):
+                await uplink.stop()
 
     def _fits(self, state: NetworkState) -> bool:
         plan = self.plan

@@ -3,6 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from container.errors import invalid_argument
 from container.linux.netns import Namespace
 from container.plugins.network.plan import Plan
 from container.plugins.network.state import UplinkRecord
@@ -36,8 +37,14 @@ class Uplink(Protocol):
         """Let go of it; it stays up."""
 
 
-def choose(plan: Plan) -> Uplink:
-    """The uplink that suits this host."""
-    from container.plugins.network.slirp import Slirp
+def make_uplink(kind: str | None, plan: Plan) -> Uplink:
+    """The uplink of this kind; None: the one that works everywhere. Raises ContainerError(invalidArgument)."""
+    if kind in (None, "slirp4netns"):
+        from container.plugins.network.slirp import Slirp
 
-    return Slirp(plan)
+        return Slirp(plan)
+    if kind == "veth":
+        from container.plugins.network.veth import Veth
+
+        return Veth(plan)
+    raise invalid_argument(f"unknown uplink {kind!r}: must be slirp4netns or veth")
