@@ -70,11 +70,12 @@ class Relay:
         return code
 
     def detach(self) -> None:
-        """Leave the descriptors alone from now on; the process goes on, its output goes to the tee alone."""
+        """Let go of the descriptors; the process goes on, its output goes to the tee alone."""
         if self._input is not None:
             self._input.cancel()
         for sink in self._sinks:
             sink.drop()
+            sink.close()
 
     def _start_input(self, tasks: asyncio.TaskGroup) -> None:
         if self._stdin is not None and self.process.stdin is not None:
