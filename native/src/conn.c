@@ -110,8 +110,8 @@ bool conn_pump(struct conn *conn, struct pipe_pool *pool) {
     }
     enum flow_state up = flow_pump(&conn->up, pool);
     enum flow_state down = flow_pump(&conn->down, pool);
-    /* A failed end from which nothing more is read would otherwise go unnoticed. */
-    bool dead = (conn->client_failed && conn->up.done) || (conn->target_failed && conn->down.done);
+    /* A client that reset wants nothing more. What a container said before it did may still be on its way. */
+    bool dead = conn->client_failed || (conn->target_failed && conn->down.done);
     if (up == FLOW_FAILED || down == FLOW_FAILED) {
         finish(conn, pool, false);
         return false;

@@ -14,6 +14,7 @@ SIZE = 100_000_000
 BLOCK = hashlib.sha256(b"guest").digest() * 2048
 
 _half: asyncio.Queue[bytes]
+_forever: asyncio.Future[None]
 
 
 async def _digest(reader: asyncio.StreamReader) -> bytes:
@@ -58,12 +59,12 @@ async def report(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.get_running_loop().create_future()
+    await asyncio.shield(_forever)
 
 
 async def main(address: str) -> None:
-    global _half
-    _half = asyncio.Queue()
+    global _half, _forever
+    _half, _forever = asyncio.Queue(), asyncio.get_running_loop().create_future()
 
     def closing(behaviour):  # type: ignore[no-untyped-def]
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,7 +81,7 @@ async def main(address: str) -> None:
         await asyncio.start_server(closing(behaviour), address, port, limit=limit, backlog=512)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await asyncio.get_running_loop().create_future()
+    await _forever
 
 
 if __name__ == "__main__":
