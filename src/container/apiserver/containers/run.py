@@ -43,6 +43,7 @@ class Run:
         self.seen = asyncio.Event()  # the helper answered, or never will
         self.booted = asyncio.Event()  # the init process runs, or never will: `running` says which
         self.running = False
+        self._refused: int | None = None  # exit code of an init process that could not be executed: 126, 127
         self.stopped = asyncio.Event()  # `status` is final
         self.settled = asyncio.Event()  # nothing is left: set by the owner of the run
         self.failure: ContainerError | None = None  # why it never ran
@@ -75,9 +76,12 @@ class Run:
         await self.wait_booted()
 
     async def wait_booted(self) -> None:
-        """Returns when the init process runs; raises what kept it from that (ContainerError), when it is cleaned up."""
+        """Returns when the init process runs, or has an exit code without having run (126, 127: told to the caller).
+
+        Raises what else kept it from running (ContainerError), when it is cleaned up.
+        """
         await self.booted.wait()
-        if not self.running:
+        if not self.running and self._refused is None:
             await self.settled.wait()
             raise self.failure or internal(f"container {self.id} did not start")
 
@@ -153,6 +157,7 @@ class Run:
                 async for event in events:
                     streams.close()
                     if event.exit_code is not None:
+                        self._refused = None if self.running else event.exit_code
                         continue
                     if event.started:
                         await self._mark_running()
@@ -166,7 +171,7 @@ class Run:
             if not self.running:
                 self.failure = error
         finally:
-            if not self.running and self._attendance is not None:
+            if not self.running and self._refused is None and self._attendance is not None:
                 self._attendance.cancel()
 
     async def _mark_running(self) -> None:
@@ -204,6 +209,8 @@ class Run:
         if self.running and not self.stopped.is_set():
             known = None if self._abandoned else self._last or self._outcome()
             self._finish(known or _stopped(self._abandoned or CRASHED))
+        elif self._refused is not None and self._abandoned is None:
+            self._finish(self._last or ContainerStatus(ContainerState.STOPPED, exit_code=self._refused))
         elif not self.running:
             self.failure = self._boot_failure()
             self._finish(_stopped(self.failure.describe()))

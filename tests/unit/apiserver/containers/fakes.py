@@ -90,6 +90,7 @@ class FakeHelper:
         self.boot = asyncio.Event()
         self.boot.set()
         self.boot_error: ContainerError | None = None
+        self.refused: int | None = None  # exit code of a program that cannot be executed
         self.signals: list[tuple[str, int]] = []
         self.stops: list[tuple[int, float]] = []
         self.detached = False
@@ -159,6 +160,10 @@ class FakeHelper:
                 change.result()
             change.cancel()
         await waiting
+        if self.refused is not None:
+            self.exit(self.refused, "no such program")
+            yield ProcessEvent(exit_code=self.refused)
+            return
         if self.boot_error is not None:
             self.become(ContainerStatus(ContainerState.STOPPED, reason=self.boot_error.message))
             raise self.boot_error

@@ -184,6 +184,18 @@ async def test_a_boot_that_fails_says_why_and_leaves_it_stopped(house: House) ->
     await house.start()
 
 
+@pytest.mark.parametrize("auto_remove", [False, True])
+async def test_a_program_that_cannot_be_executed_has_an_exit_code(house: House, auto_remove: bool) -> None:
+    await house.create(auto_remove=auto_remove)
+    house.helpers["web"].refused = 127
+    assert await house.run_attached() == 127
+    if not auto_remove:
+        status = (await house.service.get("web")).status
+        assert (status.state, status.exit_code, status.reason) == (STOPPED, 127, "no such program")
+        await house.service.delete("web", False)
+    assert house.bundles() == []
+
+
 async def test_a_removed_run_that_does_not_boot_leaves_nothing(house: House) -> None:
     await house.create(auto_remove=True)
     house.helpers["web"].boot_error = internal("no")
