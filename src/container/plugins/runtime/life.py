@@ -18,7 +18,7 @@ from container.model.launch import Launch
 from container.plugins.runtime import network, plan, upper
 from container.plugins.runtime.network import Attached
 from container.plugins.runtime.process import ContainerProcess
-from container.plugins.runtime.states import Booting, Running, State, Stopping
+from container.plugins.runtime.states import Running, State, Stopping
 from container.plugins.runtime.timeline import Timeline
 from container.vm.initramfs import agent_path, build
 from container.vm.qemu import VirtualMachine
@@ -76,7 +76,6 @@ class Life:
 
     async def live(self) -> ContainerStatus:
         """The whole run. Always returns a status; `error` is why it did not end by itself."""
-        self._become(Booting(self._launch))
         try:
             async with (
                 asyncio.timeout(0 if self._aborted else None) as self._scope,
