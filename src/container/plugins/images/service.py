@@ -79,6 +79,7 @@ class ImageService:
                 lambda count: report(PrepareEvent(Progress("Unpacking image", bytes=count, total_bytes=total)))
             )
             disk, parts = await self._unpacker.disk(variant, meter.add)
+            meter.close()
             self._catalog.handed_out(descriptor)
         layers = [RootfsLayer(number, part.diff_id, part.size) for number, part in enumerate(parts, 1)]
         config = variant.document.get("config")

@@ -69,8 +69,15 @@ class Meter:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._sum = 0
+        self._sum = self._told = 0
         self._next = 0.0
+
+    def close(self) -> None:
+        """Report what was counted since the last report; call it in the loop, after the threads have ended."""
+        with self._lock:
+            untold, self._told = self._sum != self._told, self._sum
+        if untold:
+            self._report(self._told)
 
     def add(self, count: int) -> None:
         """Count some more."""
@@ -80,7 +87,7 @@ class Meter:
             if now < self._next:
                 return
             self._next = now + _INTERVAL
-            total = self._sum
+            total = self._told = self._sum
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._report, total)
 

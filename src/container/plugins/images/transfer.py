@@ -37,6 +37,7 @@ class Transfers:
                     cancellation,
                     lambda: archive.read(pipes.reader(fd, cancellation), ingest, force, meter.add),
                 )
+                meter.close()
                 found = await in_thread(layout.images, contents, ingest)
                 names = await self._take(found, ingest, report)
             complete = True
@@ -62,6 +63,7 @@ class Transfers:
             with pipes.Cancellation() as cancellation:
                 output = pipes.writer(fd, cancellation)
                 await cancellable(cancellation, lambda: export.write(output, self._content, exports, meter.add))
+            meter.close()
         return ImageEvent(references=[item.name for item in exports])
 
     def _export(self, name: str, descriptor: Descriptor, platform: Platform | None) -> export.Export:
@@ -83,6 +85,7 @@ class Transfers:
             meter = Meter(_reporter(report, "Unpacking image", 2, 2, total))
             for variant in variants:
                 await self._unpacker.disk(variant, meter.add)
+            meter.close()
             domain = self._catalog.domain
             named = [
                 (name, item.descriptor)
