@@ -37,8 +37,8 @@ def check(request: ContainerRequest) -> None:
         raise invalid_argument("cannot publish ports of a container without a network")
     if request.cpus is not None and request.cpus < 1:
         raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
-    if request.memory_in_bytes is not None and request.memory_in_bytes < MINIMUM_MEMORY:
-        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {request.memory_in_bytes} bytes)")
+    if request.memory_in_bytes is not None:
+        _check_memory(request.memory_in_bytes)
 
 
 def networks(request: ContainerRequest, id: str, domain: str | None) -> list[AttachmentConfiguration]:
@@ -65,9 +65,10 @@ def build(
 ) -> ContainerConfiguration:
     """The configuration of a new container. `domain` is the configured DNS domain.
 
-    Raises ContainerError(invalidArgument) when neither image nor user say what to run.
+    Raises ContainerError(invalidArgument) when neither image nor user say what to run, or the memory is too small.
     """
     memory = request.memory_in_bytes if request.memory_in_bytes is not None else defaults.memory_in_bytes
+    _check_memory(memory)
     return ContainerConfiguration(
         id=id,
         creation_date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -96,6 +97,11 @@ def build(
         kernel_arguments=list(request.kernel_arguments),
         auto_remove=request.auto_remove,
     )
+
+
+def _check_memory(size: int) -> None:
+    if size < MINIMUM_MEMORY:
+        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes)")
 
 
 def _dns(asked: DNSConfiguration | None, domain: str | None) -> DNSConfiguration | None:

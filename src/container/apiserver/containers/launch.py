@@ -21,7 +21,7 @@ class Machines(Protocol):
 class NetworkDirectory(Protocol):
     """Which networks there are (the networks service)."""
 
-    def check(self, network: str) -> None:
+    async def check(self, network: str) -> None:
         """Raises ContainerError(notFound) `network X not found`."""
 
     async def service(self, network: str) -> NetworkService:
@@ -38,7 +38,7 @@ class Launches:
     async def check(self, request: ContainerRequest, networks: list[str]) -> None:
         """Refuse at creation what could not start. Raises ContainerError."""
         for network in networks:
-            self._networks.check(network)
+            await self._networks.check(network)
         await self._machines.kernel(request.kernel)
 
     async def launch(self, record: ContainerRecord) -> Launch:

@@ -88,15 +88,15 @@ class NetworksService:
                 raise
             _log.warning("network %s keeps the helper that it has, begun with other arguments", name)
 
-    def check(self, network: str) -> None:
+    async def check(self, network: str) -> None:
         """Raises ContainerError(notFound) `network X not found`."""
-        if self._loaded.is_set() and network not in self._records and network not in self._failures:
+        await self._loaded.wait()
+        if network not in self._records and network not in self._failures:
             raise not_found(f"network {network} not found")
 
     async def service(self, network: str) -> NetworkService:
         """Where the helper of a network listens. Raises ContainerError."""
-        await self._loaded.wait()
-        self.check(network)
+        await self.check(network)
         if (failure := self._failures.get(network)) is not None:
             raise ContainerError(failure.code, f"network {network} is not available", failure)
         return NetworkService(network, self._jobs(self._records[network]).sockets[0])

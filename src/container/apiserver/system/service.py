@@ -106,9 +106,13 @@ class SystemService:
             self._verdict = Accelerator(UNDECIDED.name, error.describe(), 1.0)
 
     async def accelerator(self, kernel: Kernel) -> Accelerator:
-        """The verdict for a kernel; one is probed at a time. Raises ContainerError(unsupported) without QEMU."""
+        """The verdict for machines with `kernel`: that of the default kernel if there is one, the host being the same.
+
+        One is probed at a time. Raises ContainerError(unsupported) without QEMU.
+        """
+        probed = self._kernels.default(self._architecture) or kernel
         async with self._probing:
-            return self._prober.recorded(kernel) or await self._prober.accelerator(kernel)
+            return self._prober.recorded(probed) or await self._prober.accelerator(probed)
 
     async def kernel(self, path: str | None) -> Kernel:
         """The kernel for a container: the one at `path`, else the default. Raises ContainerError(notFound)."""

@@ -69,7 +69,7 @@ class FakeMachines:
 class FakeNetworks:
     """The default network."""
 
-    def check(self, network: str) -> None:
+    async def check(self, network: str) -> None:
         """Only the default one exists."""
         if network != "default":
             raise not_found(f"network {network} not found")

@@ -161,5 +161,7 @@ def test_memory_is_cut_to_whole_mebibytes() -> None:
     from container.config import ContainerDefaults
 
     request = _request(memory_in_bytes=(256 << 20) + 5)
-    built = configuration.build(request, "web", rootfs(Cmd=["sh"]), ContainerDefaults(1, 1), None)
+    built = configuration.build(request, "web", rootfs(Cmd=["sh"]), ContainerDefaults(1, 1 << 30), None)
     assert built.resources.memory_in_bytes == 256 << 20
+    with pytest.raises(ContainerError, match="minimum memory amount allowed is 200 MiB"):
+        configuration.build(_request(), "web", rootfs(Cmd=["sh"]), ContainerDefaults(1, 1), None)

@@ -131,9 +131,9 @@ async def test_the_helper_says_what_is_in_force(house: House) -> None:
 
 async def test_an_unknown_network(house: House) -> None:
     service = await house.service()
-    service.check("default")
+    await service.check("default")
     with pytest.raises(ContainerError, match="network nope not found"):
-        service.check("nope")
+        await service.check("nope")
     with pytest.raises(ContainerError, match="network nope not found"):
         await service.service("nope")
 

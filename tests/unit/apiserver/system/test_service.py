@@ -110,6 +110,13 @@ async def test_starts_wait_for_one_probe(house: House) -> None:
     assert house.prober.probed == ["/vmlinux"]
 
 
+async def test_a_kernel_of_ones_own_has_the_verdict_of_the_default_one(house: House) -> None:
+    house.kernels.install("/vmlinux", None, "amd64")
+    house.prober.gate.set()
+    assert await house.service.accelerator(Kernel("/mine", "amd64")) == TCG
+    assert house.prober.probed == ["/vmlinux"]
+
+
 async def test_no_qemu_is_said_in_the_health(house: House) -> None:
     house.kernels.install("/vmlinux", None, "amd64")
     house.prober.gate.set()
