@@ -3,41 +3,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include "loop.h"
 #include "mux.h"
 #include "proto.h"
+#include "stream.h"
 
 enum { GRACE_MS = 200 };
 
-struct stream {
-    uint32_t number;
-    struct stream *next;
-    bool terminal;
-
-    struct watch sink;   /* host -> guest */
-    uint8_t *pending;    /* WINDOW_INITIAL bytes once needed, used as a ring */
-    size_t start, used;  /* of the ring */
-    uint32_t receivable; /* credit that the host still has */
-    uint32_t consumed;   /* bytes written to the sink, credit not yet given back */
-    bool eof;            /* the host sends no more */
-
-    struct watch source; /* guest -> host */
-    uint32_t sendable;   /* credit that we still have */
-    bool discard;        /* the host was told EOF or does not want it: read into nothing */
-    bool finishing;
-    size_t owed; /* bytes that were in the pipe when the process ended */
-    struct timer grace;
-};
-
 static struct stream *streams;
 
-static struct stream *find(uint32_t number) {
+struct stream *stream_find(uint32_t number) {
     for (struct stream *stream = streams; stream; stream = stream->next)
         if (stream->number == number)
             return stream;
@@ -57,130 +35,13 @@ static void destroy(struct stream *stream) {
     free(stream);
 }
 
-/* True when it was destroyed: both halves are over. */
-static bool settle(struct stream *stream) {
-    if (stream->sink.fd >= 0 || stream->source.fd >= 0)
-        return false;
-    destroy(stream);
-    return true;
+void stream_settle(struct stream *stream) {
+    if (stream->sink.fd < 0 && stream->source.fd < 0)
+        destroy(stream);
 }
 
 bool relay_free(uint32_t number) {
-    return number != STREAM_CONTROL && number < STREAM_AGENT_FIRST && !find(number);
-}
-
-/* ---- host to guest ---- */
-
-static void sink_close(struct stream *stream) {
-    loop_close(&stream->sink);
-    free(stream->pending);
-    stream->pending = NULL;
-    stream->used = 0;
-}
-
-/* A terminal has no end of file of its own: type the character that means it, where lines are edited at all. */
-static void sink_end(struct stream *stream) {
-    struct termios mode;
-    if (stream->terminal && tcgetattr(stream->sink.fd, &mode) == 0 && (mode.c_lflag & ICANON)) {
-        char end = (char)mode.c_cc[VEOF];
-        if (write(stream->sink.fd, &end, 1) < 0)
-            end = 0; /* its reader is gone, nothing to tell */
-    }
-    sink_close(stream);
-}
-
-static void give_credit(struct stream *stream, size_t written) {
-    stream->consumed += (uint32_t)written;
-    if (stream->consumed < WINDOW_INITIAL / 4 || stream->eof)
-        return;
-    stream->receivable += stream->consumed;
-    mux_send_u32(KIND_WINDOW, stream->number, stream->consumed);
-    stream->consumed = 0;
-}
-
-/* Bytes written, 0 when the sink is full; the sink is closed when its reader went away. */
-static size_t sink_write(struct stream *stream, const uint8_t *bytes, size_t length) {
-    size_t done = 0;
-    while (done < length) {
-        ssize_t wrote = write(stream->sink.fd, bytes + done, length - done);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0 && errno == EAGAIN)
-            break;
-        if (wrote < 0) {
-            mux_send_u32(KIND_RESET, stream->number, (uint32_t)errno);
-            sink_close(stream);
-            return 0;
-        }
-        done += (size_t)wrote;
-    }
-    give_credit(stream, done);
-    return done;
-}
-
-static void sink_keep(struct stream *stream, const uint8_t *bytes, size_t length) {
-    if (!stream->pending)
-        stream->pending = malloc(WINDOW_INITIAL);
-    if (!stream->pending) {
-        mux_send_u32(KIND_RESET, stream->number, ENOMEM);
-        sink_close(stream);
-        return;
-    }
-    size_t end = (stream->start + stream->used) % WINDOW_INITIAL;
-    size_t first = WINDOW_INITIAL - end < length ? WINDOW_INITIAL - end : length;
-    memcpy(stream->pending + end, bytes, first);
-    memcpy(stream->pending, bytes + first, length - first);
-    stream->used += length;
-    loop_watch(&stream->sink, EPOLLOUT);
-}
-
-static void sink_ready(struct watch *watch, uint32_t events) {
-    struct stream *stream = container_of(watch, struct stream, sink);
-    (void)events;
-    while (stream->used && stream->sink.fd >= 0) {
-        size_t run = WINDOW_INITIAL - stream->start;
-        size_t wrote = sink_write(stream, stream->pending + stream->start, run < stream->used ? run : stream->used);
-        if (!wrote)
-            break;
-        stream->start = (stream->start + wrote) % WINDOW_INITIAL;
-        stream->used -= wrote;
-    }
-    if (stream->sink.fd >= 0 && !stream->used) {
-        loop_unwatch(&stream->sink);
-        free(stream->pending);
-        stream->pending = NULL;
-        stream->start = 0;
-        if (stream->eof)
-            sink_end(stream);
-    }
-    settle(stream);
-}
-
-void relay_data(uint32_t number, const uint8_t *bytes, size_t length) {
-    struct stream *stream = find(number);
-    if (!stream || stream->sink.fd < 0)
-        return;
-    if (stream->eof || length > stream->receivable) {
-        mux_send_u32(KIND_RESET, number, EPROTO);
-        sink_close(stream);
-        settle(stream);
-        return;
-    }
-    stream->receivable -= (uint32_t)length;
-    size_t wrote = stream->used ? 0 : sink_write(stream, bytes, length);
-    if (stream->sink.fd >= 0 && wrote < length)
-        sink_keep(stream, bytes + wrote, length - wrote);
-    settle(stream);
-}
-
-void relay_eof(uint32_t number) {
-    struct stream *stream = find(number);
-    if (!stream || stream->sink.fd < 0 || stream->eof)
-        return;
-    stream->eof = true;
-    if (!stream->used)
-        sink_end(stream);
-    settle(stream);
+    return number != STREAM_CONTROL && number < STREAM_AGENT_FIRST && !stream_find(number);
 }
 
 /* ---- guest to host ---- */
@@ -216,7 +77,7 @@ static void source_ready(struct watch *watch, uint32_t events) {
         return;
     if (got <= 0) { /* end of file; EIO from a terminal whose last user is gone */
         source_end(stream);
-        settle(stream);
+        stream_settle(stream);
         return;
     }
     stream->owed -= (size_t)got < stream->owed ? (size_t)got : stream->owed;
@@ -238,7 +99,7 @@ static void grace_over(struct timer *timer) {
 }
 
 void relay_finish(uint32_t number) {
-    struct stream *stream = find(number);
+    struct stream *stream = stream_find(number);
     if (!stream)
         return;
     if (stream->sink.fd >= 0) {
@@ -252,11 +113,11 @@ void relay_finish(uint32_t number) {
         stream->owed = ioctl(stream->source.fd, FIONREAD, &waiting) == 0 ? (size_t)waiting : 0;
         loop_timer(&stream->grace, GRACE_MS);
     }
-    settle(stream);
+    stream_settle(stream);
 }
 
 void relay_window(uint32_t number, uint32_t credit) {
-    struct stream *stream = find(number);
+    struct stream *stream = stream_find(number);
     if (!stream)
         return;
     if (credit > WINDOW_MAX || stream->sendable > WINDOW_MAX - credit) {
@@ -269,14 +130,14 @@ void relay_window(uint32_t number, uint32_t credit) {
 }
 
 void relay_reset(uint32_t number, uint32_t errnum) {
-    struct stream *stream = find(number);
+    struct stream *stream = stream_find(number);
     (void)errnum;
     if (!stream)
         return;
     sink_close(stream);
     loop_timer_cancel(&stream->grace);
     loop_close(&stream->source);
-    settle(stream);
+    stream_settle(stream);
 }
 
 void relay_writable(void) {

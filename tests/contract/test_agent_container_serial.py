@@ -78,18 +78,7 @@ async def test_capabilities_are_the_default_14_or_as_asked(isolated: Connect, bu
     show = ("grep", "-E", "^Cap(Prm|Bnd|Amb)|NoNew", "/proc/self/status")
     async with running(isolated, busybox_root) as (client, _):
         _, text = await output_of(client, *show)
-        assert text.split() == (
-            [
-                "CapPrm:",
-                "00000000a80425fb",
-                "CapBnd:",
-                "00000000a80425fb",
-                "CapAmb:",
-                "0000000000000000",
-                "NoNewPrivs:",
-                "0",
-            ]
-        )
+        assert text.split()[1::2] == ["00000000a80425fb", "00000000a80425fb", "0000000000000000", "0"]
         _, text = await output_of(client, *show, user=User(uid=1000, gid=1000))
         assert text.split()[:4] == ["CapPrm:", "0000000000000000", "CapBnd:", "00000000a80425fb"]
         assert (await output_of(client, "hostname", "other"))[0] == 1

@@ -163,7 +163,7 @@ async def test_a_call_has_a_deadline(agent_socket: Start) -> None:
     host, silent = socket.socketpair()
     from container.guest.client import GuestClient
 
-    with host, silent, pytest.raises(ContainerError, match="did not answer hello within 0.1 s") as caught:
+    with host, silent, pytest.raises(ContainerError, match=r"did not answer hello within 0\.1 s") as caught:
         async with GuestClient.connect(host, timeout=0.1):
             pass
     assert caught.value.code is ErrorCode.TIMEOUT

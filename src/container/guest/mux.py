@@ -165,6 +165,8 @@ class Mux:
             return await reply
         finally:
             del self._replies[number]
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # seen: the sending may have failed with it already
 
     async def send(self, *parts: bytes | memoryview) -> None:
         """Put whole frames on their way; waits while much is waiting already."""
@@ -211,7 +213,7 @@ class Mux:
             error = group.exceptions[0]
             reason = ended(os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
         except* wire.WireError as group:
-            reason = wire.WireError(str(group.exceptions[0]))
+            reason = ContainerError(ErrorCode.INTERNAL, str(group.exceptions[0]))
         finally:
             self.fail(reason)
 
