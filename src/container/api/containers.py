@@ -34,7 +34,8 @@ class Containers(Interface, name="io.container.Containers"):
     ) -> AsyncIterator[ProcessEvent]:
         """Boot the VM and start the init process: progress, `started`, and with `wait` the exit code.
 
-        A running container: `invalidState` when a stream or `wait` is asked for, else just `started`.
+        With `wait`, a program that cannot be executed has an exit code (126, 127) and no `started`; why was told on
+        its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else just `started`.
         """
 
     @stream("event")

@@ -12,6 +12,7 @@ from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode
+from container.log import fields
 from container.model.container import ContainerState, ContainerStatus
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Lifecycle:
         """Start a stopped container in the background; `streams` are duplicated."""
         run = self._new_run(container)
         self._records.forget_outcome(container.id)
+        _log.info("starting container", extra=fields(id=container.id))
         own = streams.duplicate()
         self._keep(container, run, lambda: run.start(lambda: self._launches.launch(container.record), own, wait))
         return run
@@ -119,7 +121,13 @@ class Lifecycle:
     async def _follow(self, container: Container, run: Run, work: Callable[[], Awaitable[None]]) -> None:
         await work()
         container.last = run.status
+        _log.info("container stopped", extra=fields(id=container.id, **_end_of(run.status)))
         container.run = None
         run.settled.set()
         if container.configuration.auto_remove:
             await self.discard(container)
+
+
+def _end_of(status: ContainerStatus) -> dict[str, object]:
+    known = {"exitCode": status.exit_code, "reason": status.reason}
+    return {key: value for key, value in known.items() if value is not None}
