@@ -13,8 +13,8 @@ from container.model.process import ProcessRequest, WindowSize
 class Containers(Interface, name="io.container.Containers"):
     """Served on `paths.APISERVER`. An unknown id is `notFound`.
 
-    The standard streams of `Start` and `Exec` are the caller's own descriptors; a missing one is /dev/null for input and
-    the log alone for output. With `terminal` only `stdin` and `stdout` are used, both usually one pseudo-terminal.
+    The standard streams of `Start` and `Exec` are the caller's own descriptors; a missing one is /dev/null for input
+    and the log alone for output. With `terminal` only `stdin` and `stdout` are used, both usually one pseudo-terminal.
     A caller that hangs up detaches: the process goes on.
     """
 
@@ -35,7 +35,7 @@ class Containers(Interface, name="io.container.Containers"):
         """Boot the VM and start the init process: progress, `started`, and with `wait` the exit code.
 
         With `wait`, a program that cannot be executed has an exit code (126, 127) and no `started`; why was told on
-        its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else just `started`.
+        its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else `started`.
         """
 
     @stream("event")
