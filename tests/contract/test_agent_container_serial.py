@@ -25,8 +25,10 @@ async def running(
     """A container whose init process sleeps."""
     async with isolated() as client:
         await client.mount_rootfs(RootfsSpec(directory=str(root), upper=None))
-        init = process("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done", **more)  # type: ignore[arg-type]
+        init = process("sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done", **more)  # type: ignore[arg-type]
         started = await client.start_init("c", init, spec or ContainerSpec(hostname="test"))
+        assert started.stdout is not None
+        assert await started.stdout.read() == b"ready\n"  # a PID 1 ignores signals that it does not handle yet
         yield client, started
         if started.exit_code is None:
             await started.signal(9)
