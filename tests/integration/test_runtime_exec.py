@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.rig import Rig
+from support.rig import Rig, drain
 
 from container.api.runtime import Runtime
 from container.errors import ContainerError, ErrorCode
@@ -46,9 +46,7 @@ async def test_what_cannot_run_has_the_shells_codes_and_a_text(box):
     assert missing[2].startswith("Error: ")
     assert "no-such-program" in missing[2]
     with pytest.raises(ContainerError, match="no-such-program"):
-        async with box.exec_stream(["no-such-program"], wait=False) as events:
-            async for _ in events:
-                pass
+        await drain(box.exec_stream(["no-such-program"], wait=False))
 
 
 async def test_exec_takes_user_directory_and_environment(box):

@@ -146,9 +146,7 @@ class Helper:
 
     async def start(self, arguments, **options):
         """Start without waiting for the exit."""
-        async with self.start_stream(arguments, wait=False, **options) as events:
-            async for _ in events:
-                pass
+        await drain(self.start_stream(arguments, wait=False, **options))
 
     async def run(self, arguments, *, stdin=b"", **options):
         """Start, feed, wait: (exit code, stdout, stderr)."""
@@ -188,6 +186,12 @@ class Helper:
         """(stream, text) of every record of the log."""
         with (self.bundle / "stdio.log").open() as file:
             return [(record["stream"], record["log"]) for record in map(json.loads, file)]
+
+
+async def drain(stream):
+    """Wait for the end of a stream; its events."""
+    async with stream as events:
+        return [event async for event in events]
 
 
 def _named(streams):

@@ -35,6 +35,7 @@ BOOT_DEADLINE = 30.0
 REQUEST_DEADLINE = 20.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
+POWER_OFF_DEADLINE = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Life:
         self._scope: asyncio.Timeout | None = None
         self._aborted: str | None = None
         self._started_date: str | None = None
-        self._exited = False
+        self._exited = self._powers_off = False
         self.relaying: asyncio.Task[None] | None = None
         self.error: ContainerError | None = None
 
@@ -124,8 +125,8 @@ class Life:
             if not self._exited:
                 raise
             _log.warning("%s: the machine ended before it had shut down", configuration.id, exc_info=True)
-        await vm.shutdown()
-        self._timeline.mark("QEMU ended")
+        if self._powers_off:
+            await vm.shutdown(grace=POWER_OFF_DEADLINE)
 
     def _bind_ports(self, stack: contextlib.AsyncExitStack) -> "BoundPorts | None":
         published = self._launch.configuration.published_ports
@@ -143,7 +144,9 @@ class Life:
 
     async def _session(self, vm: VirtualMachine, ports: "BoundPorts | None", attached: Sequence[Attached]) -> None:
         """From the boot to the guest's shutdown, all of it while the machine lives."""
+        import container.guest.streams  # noqa: F401  # now, while the guest boots, for `process`
         from container.guest.client import GuestClient
+        from container.plugins.runtime import guestplan  # noqa: F401
         from container.plugins.runtime.logs import LogWriter
 
         async with contextlib.AsyncExitStack() as stack:
@@ -163,7 +166,6 @@ class Life:
             self._timeline.mark("process ended")
             self._become(Stopping(running))
             await self._shut_down(guest, running)
-            self._timeline.mark("guest shut down")
 
     async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
         """Root file system, network, files: requests in one go, since the agent serves them in order."""
@@ -217,12 +219,19 @@ class Life:
         return running
 
     async def _shut_down(self, guest: "GuestClient", running: Running) -> None:
-        """Unmount the disks. The kernel killed the other processes together with the init process."""
+        """Unmount the disks. The kernel killed the other processes together with the init process.
+
+        A container that is removed now has nothing to lose: its machine is switched off.
+        """
+        if self._launch.configuration.auto_remove:
+            return
         for process in list(running.execs.values()):
             with contextlib.suppress(TimeoutError, ContainerError):
                 await asyncio.wait_for(process.exited(), EXECS_DEADLINE * self.speed)
         try:
             await guest.shutdown(timeout=SHUTDOWN_DEADLINE * self.speed)
+            self._powers_off = True
+            self._timeline.mark("guest shut down")
         except ContainerError as error:
             _log.warning("%s: the guest did not shut down: %s", running.init.id, error)
 

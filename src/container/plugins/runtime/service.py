@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import uuid
 from collections.abc import AsyncGenerator
 
 from container.errors import ContainerError, internal, invalid_state, not_found
@@ -107,7 +106,7 @@ class RuntimeService:
         except ContainerError:
             streams.close()
             raise
-        process = ContainerProcess(str(uuid.uuid4()), streams, terminal=configuration.terminal)
+        process = ContainerProcess(os.urandom(16).hex(), streams, terminal=configuration.terminal)
         running.execs[process.id] = process
         self._group.create_task(self._run_exec(running, process, configuration))
         async with contextlib.aclosing(process.events(Progress("Starting process"), wait=wait)) as events:
