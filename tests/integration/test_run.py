@@ -40,10 +40,9 @@ def test_signals_of_the_cli_reach_the_process(system: System, box: str) -> None:
 
 def test_a_hundred_megabytes_go_in_to_the_byte(system: System) -> None:
     size = 100_000_000
-    source = subprocess.Popen(["sh", "-c", f"yes | head -c {size}"], stdout=subprocess.PIPE)
-    result = system.run("run", "-i", "--rm", *SMALL, "busybox", "wc", "-c", stdin=source.stdout, timeout=240)
+    with subprocess.Popen(["sh", "-c", f"yes | head -c {size}"], stdout=subprocess.PIPE) as source:
+        result = system.run("run", "-i", "--rm", *SMALL, "busybox", "wc", "-c", stdin=source.stdout, timeout=240)
     assert result.stdout.strip() == str(size)
-    source.wait()
 
 
 def test_a_hundred_megabytes_come_out_to_the_byte(system: System, box: str) -> None:
@@ -51,11 +50,11 @@ def test_a_hundred_megabytes_come_out_to_the_byte(system: System, box: str) -> N
     script = f"yes abcdefghijklmno | head -c {size}"
     expected = hashlib.sha256(subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout).hexdigest()
     seen = hashlib.sha256()
-    process = system.popen("exec", box, "sh", "-c", script, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    while chunk := process.stdout.read(1 << 20):
-        seen.update(chunk)
-    assert process.wait(60) == 0
+    with system.popen("exec", box, "sh", "-c", script, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while chunk := process.stdout.read(1 << 20):
+            seen.update(chunk)
+    assert process.returncode == 0
     assert seen.hexdigest() == expected
 
 

@@ -40,6 +40,11 @@ class Terminal:
         assert text in screen, screen
         return screen
 
+    def wait_for_prompt(self, prompt: str) -> None:
+        """Wait until the last line begins with a prompt; a late answer to busybox's cursor query may follow it."""
+        screen = settle(self.screen, lambda seen: seen.rpartition("\n")[2].startswith(prompt), 60)
+        assert screen.rpartition("\n")[2].startswith(prompt), screen
+
     def close(self) -> None:
         """End the server."""
         self._tmux("kill-server")
@@ -49,7 +54,7 @@ class Terminal:
 def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
     """A terminal of 100 by 30 with a shell in it."""
     opened = Terminal(str(abs(hash(request.node.nodeid))))
-    opened.wait_for("host%")
+    opened.wait_for_prompt("host%")
     yield opened
     opened.close()
 
@@ -61,8 +66,8 @@ def _start(system: System, terminal: Terminal, *arguments: str) -> None:
 
 def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: Terminal) -> None:
     _start(system, terminal, "run", "-it", "--rm", "-m", "256m", "-c", "1", "busybox", "sh")
-    terminal.wait_for("/ #")
-    terminal.type("stty size; tty", "Enter")
+    terminal.wait_for_prompt("/ #")
+    terminal.type("Enter", "stty size; tty", "Enter")
     assert "30 100" in terminal.wait_for("/dev/pts/")
 
     terminal.resize(120, 40)
@@ -73,7 +78,7 @@ def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: 
     terminal.type("clear; sleep 1000; echo interrupted=$?", "Enter")
     time.sleep(1)
     terminal.type("C-c")
-    terminal.wait_for("/ #")
+    terminal.wait_for_prompt("/ #")
 
     terminal.type("clear; sleep 1001", "Enter")
     time.sleep(1)
@@ -81,10 +86,14 @@ def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: 
     terminal.wait_for("Stopped")
     terminal.type("clear; jobs", "Enter")
     terminal.wait_for("sleep 1001")
-    terminal.type("clear; kill %1; exit 5", "Enter")
-    terminal.wait_for("host%")
-    terminal.type("clear; echo code=$?", "Enter")
-    terminal.wait_for("code=")
+    terminal.type("clear; fg", "Enter")
+    time.sleep(1)
+    terminal.type("C-c")
+    terminal.wait_for_prompt("/ #")
+    terminal.type("exit 5", "Enter")
+    terminal.wait_for_prompt("host%")
+    terminal.type("echo code=$?", "Enter")
+    terminal.wait_for("code=5")
     # The terminal is as it was: echo on, lines edited.
     terminal.type("clear; stty -a", "Enter")
     assert " icanon" in terminal.wait_for("-echoprt")
@@ -92,16 +101,17 @@ def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: 
 
 def test_control_d_ends_a_shell(system: System, terminal: Terminal, box: str) -> None:
     _start(system, terminal, "exec", "-it", box, "sh")
-    terminal.wait_for("/ #")
+    terminal.wait_for_prompt("/ #")
+    terminal.type("Enter")
     terminal.type("C-d")
-    terminal.wait_for("host%")
-    terminal.type("clear; echo ended=$?", "Enter")
+    terminal.wait_for_prompt("host%")
+    terminal.type("echo ended=$?", "Enter")
     terminal.wait_for("ended=0")
 
 
 def test_closing_the_terminal_detaches(system: System, terminal: Terminal) -> None:
     _start(system, terminal, "run", "-it", "--name", "left", "-m", "256m", "-c", "1", "busybox", "sh")
-    terminal.wait_for("/ #")
+    terminal.wait_for_prompt("/ #")
     terminal.type("echo $((40+2)) > /answer; sleep 1000", "Enter")
     time.sleep(1)
     subprocess.run(["tmux", "-L", terminal.socket, "kill-session", "-t", "main"], check=True)
