@@ -50,14 +50,17 @@ class Log:
         from container.linux import inotify
 
         with inotify.Inotify() as watches:
-            directory = watches.add(
-                os.path.dirname(self._path), inotify.CREATE | inotify.MOVED_TO | inotify.DELETE_SELF
-            )
+            mask = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE | inotify.DELETE_SELF
+            try:
+                directory = watches.add(os.path.dirname(self._path), mask)
+            except FileNotFoundError:
+                return
             watched = -1
             while True:
                 yield from self.read()
                 watched = self._watch(watches, watched)
                 yield from self.read()  # what came before the watch
+                self._let_go()
                 if any(each.watch == directory and each.mask & inotify.IGNORED for each in watches.wait()):
                     return
 
@@ -70,6 +73,12 @@ class Log:
         if watched not in (-1, current):
             watches.remove(watched)
         return current
+
+    def _let_go(self) -> None:
+        """Close a file that was removed: while it is open, its directory is not gone for the kernel either."""
+        if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _advance(self) -> bool:
         """Go to the next file, the oldest one when the present one is not among them; False when there is none."""
@@ -95,13 +104,20 @@ class Log:
             return True
 
     def _chain(self) -> list[tuple[str, tuple[int, int]]]:
-        """Paths and identities of the log's files, the oldest first."""
+        """Paths and identities of the log's files, the oldest first, seen twice: a rotation may be under way."""
+        before, chain = None, self._scan()
+        while chain != before:
+            before, chain = chain, self._scan()
+        return chain
+
+    def _scan(self) -> list[tuple[str, tuple[int, int]]]:
         directory, name = os.path.split(self._path)
-        numbers = [
-            int(entry[len(name) + 1 :])
-            for entry in os.listdir(directory)
-            if entry.startswith(f"{name}.") and entry[len(name) + 1 :].isdigit()
-        ]
+        try:
+            entries = os.listdir(directory)
+        except FileNotFoundError:
+            return []
+        suffixes = [entry[len(name) + 1 :] for entry in entries if entry.startswith(f"{name}.")]
+        numbers = [int(suffix) for suffix in suffixes if suffix.isdigit()]
         paths = [f"{self._path}.{number}" for number in sorted(numbers, reverse=True)] + [self._path]
         chain = []
         for path in paths:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 MODIFY = 0x2
 MOVED_TO = 0x80
 CREATE = 0x100
+DELETE = 0x200
 DELETE_SELF = 0x400
 MOVE_SELF = 0x800
 IGNORED = 0x8000

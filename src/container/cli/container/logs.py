@@ -29,11 +29,7 @@ def run(values: Values) -> int:
         cause = ContainerError(ErrorCode.INTERNAL, f"failed to open container logs: {error.describe()}")
         raise ContainerError(ErrorCode.INTERNAL, failure, error if error.cause else cause) from error
     decode: Callable[[Iterable[bytes]], Iterator[bytes]] = iter if values.boot else logfile.decode
-    try:
-        show(files["boot" if values.boot else "stdio"], decode, count=values.lines, follow=values.follow)
-    except FileNotFoundError as error:
-        cause = ContainerError(ErrorCode.NOT_FOUND, f"failed to open container logs: {error.filename}: not there")
-        raise ContainerError(ErrorCode.INTERNAL, failure, cause) from error
+    show(files["boot" if values.boot else "stdio"], decode, count=values.lines, follow=values.follow)
     return 0
 
 

@@ -124,4 +124,4 @@ def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, member: str, dire
 
 
 def _normal(name: str) -> str:
-    return posixpath.normpath("/" + name)
+    return posixpath.normpath("/" + name.lstrip("/"))

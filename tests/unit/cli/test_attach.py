@@ -1,0 +1,340 @@
+"""`run`, `create`, `start` and `exec`: streams, signals, exit codes and clean-up, against canned services."""
+
+import fcntl
+import os
+import pty
+import queue
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import FakeSystem, Reject, snapshot
+
+STARTED = {"event": {"started": True, "process": "web"}}
+
+
+class Process:
+    """The server's side of an attached process: says `started`, then ends with the code it is told."""
+
+    def __init__(self, system: FakeSystem, method: str = "Containers.Start") -> None:
+        self.started = threading.Event()
+        self.end: queue.Queue[int] = queue.Queue()
+        self.signals: queue.Queue[str] = queue.Queue()
+        self.sizes: queue.Queue[tuple[int, int]] = queue.Queue()
+        self.parameters: dict[str, Any] = {}
+        system.answers[method] = self._start
+        system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+        system.answers["Containers.Signal"] = self._signal
+        system.answers["Containers.Resize"] = self._resize
+
+    def _start(self, parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        self.parameters = parameters
+        yield {"now": STARTED}
+        self.started.set()
+        yield {"event": {"exitCode": self.end.get(timeout=20)}}
+
+    def _signal(self, parameters: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        assert parameters["process"] == "web"
+        self.signals.put(parameters["signal"])
+        return {}
+
+    def _resize(self, parameters: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        self.sizes.put((parameters["size"]["columns"], parameters["size"]["rows"]))
+        return {}
+
+
+def _wait_until_caught(pid: int, number: signal.Signals) -> None:
+    """Wait until a process has a handler for a signal (proc(5), SigCgt)."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught, 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{pid} does not catch {number}")
+
+
+def _methods(system: FakeSystem) -> list[str]:
+    return [method for method, _ in system.calls]
+
+
+def test_run_gives_its_own_streams_and_the_exit_code(system: FakeSystem) -> None:
+    def start(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        os.write(fds[parameters["stdout"]], os.read(fds[parameters["stdin"]], 100).upper())
+        os.write(fds[parameters["stderr"]], b"to stderr")
+        yield STARTED
+        yield {"event": {"exitCode": 7}}
+
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = start
+    result = system.run("run", "-i", "--name", "web", "alpine", "cat", "-n", input="hello")
+    assert (result.stdout, result.stderr, result.returncode) == ("HELLO", "to stderr", 7)
+    created = system.calls[0][1]["request"]
+    assert (created["id"], created["process"]["arguments"]) == ("web", ["cat", "-n"])
+    assert system.calls[1][1] == {"id": "web", "wait": True, "stdin": 0, "stdout": 1, "stderr": 2}
+
+
+def test_without_interactive_there_is_no_input(system: FakeSystem) -> None:
+    process = Process(system)
+    process.end.put(0)
+    assert system.run("run", "alpine").returncode == 0
+    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1}
+
+
+def test_a_detached_run_prints_the_id(system: FakeSystem, tmp_path: Path) -> None:
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = [STARTED]
+    cidfile = tmp_path / "cid"
+    result = system.run("run", "-dit", "--cidfile", str(cidfile), "--progress", "none", "alpine")
+    assert (result.stdout, result.stderr, result.returncode) == ("web\n", "", 0)
+    assert system.calls[1] == ("Containers.Start", {"id": "web", "wait": False})
+    assert cidfile.read_text() == "web"
+    assert cidfile.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failed_start_deletes_the_record(system: FakeSystem) -> None:
+    def fail(parameters: dict[str, Any], fds: list[int]) -> Any:
+        raise Reject("internalError", "port 80 is taken")
+
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = fail
+    result = system.run("run", "-d", "alpine")
+    assert (result.stdout, result.stderr, result.returncode) == ("", "Error: port 80 is taken\n", 1)
+    assert system.calls[-1] == ("Containers.Delete", {"id": "web", "force": True})
+
+
+def test_a_cidfile_that_cannot_be_written_is_a_failure(system: FakeSystem) -> None:
+    process = Process(system)
+    process.end.put(0)
+    result = system.run("run", "--cidfile", "/no/such/cid", "alpine")
+    assert result.stderr == "Error: failed to create cidfile at /no/such/cid: No such file or directory\n"
+    assert _methods(system)[-1] == "Containers.Delete"
+
+
+def test_a_name_that_is_taken(system: FakeSystem) -> None:
+    def fail(parameters: dict[str, Any], fds: list[int]) -> Any:
+        raise Reject("exists", "container already exists: web")
+
+    system.answers["Containers.Create"] = fail
+    result = system.run("run", "--name", "web", "alpine")
+    assert (result.stderr, result.returncode) == ("Error: container with id web already exists\n", 1)
+    assert _methods(system) == ["Containers.Create"]
+
+
+def test_a_lost_service_is_told_and_the_container_is_kept(system: FakeSystem) -> None:
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = [STARTED]
+    result = system.run("run", "alpine")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: lost the process of container web")
+    assert "Containers.Delete" not in _methods(system)
+
+
+def test_create_prints_the_id(system: FakeSystem) -> None:
+    system.answers["Containers.Create"] = [
+        {"event": {"progress": {"description": "Unpacking image"}}},
+        {"event": {"id": "web"}},
+    ]
+    result = system.run("create", "--rm", "alpine", "sleep", "5")
+    assert (result.stdout, result.stderr, result.returncode) == ("web\n", "", 0)
+
+
+def test_plain_progress_goes_to_standard_error(system: FakeSystem) -> None:
+    event = {"description": "Unpacking image", "step": 2, "steps": 6}
+    system.answers["Containers.Create"] = [{"event": {"progress": event}}, {"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = [STARTED]
+    assert system.run("run", "-d", "alpine").stderr == "[2/6] Unpacking image [0s]\n"
+
+
+def test_signals_reach_the_process_and_the_third_interrupt_ends_the_cli(system: FakeSystem) -> None:
+    process = Process(system)
+    command = subprocess.Popen(system.command("run", "alpine"), env=system.environment, stderr=subprocess.PIPE)
+    assert process.started.wait(20)
+    _wait_until_caught(command.pid, signal.SIGWINCH)
+    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+        command.send_signal(number)
+        assert process.signals.get(timeout=20) == str(int(number))
+    command.send_signal(signal.SIGINT)
+    assert command.wait(20) == 1
+    process.end.put(0)  # the server has a copy of the pipe
+    assert command.communicate(timeout=20)[1] == b"Received 3 SIGINT/SIGTERM's, forcefully exiting.\n"
+    assert "Containers.Delete" not in _methods(system)
+
+
+def test_an_interrupt_before_the_process_runs_removes_the_container(system: FakeSystem) -> None:
+    booting, release = threading.Event(), threading.Event()
+
+    def boot(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        yield {"now": {"event": {"progress": {"description": "Starting container"}}}}
+        booting.set()
+        release.wait(20)
+        yield STARTED
+
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = boot
+    command = subprocess.Popen(
+        system.command("run", "--progress=none", "alpine"), env=system.environment, stderr=subprocess.PIPE
+    )
+    assert booting.wait(20)
+    command.send_signal(signal.SIGINT)
+    assert command.wait(20) == 130
+    release.set()
+    assert command.communicate(timeout=20)[1] == b""
+    assert system.calls[-1] == ("Containers.Delete", {"id": "web", "force": True})
+
+
+def test_exec_passes_its_words_through(system: FakeSystem) -> None:
+    process = Process(system, "Containers.Exec")
+    process.end.put(3)
+    result = system.run("exec", "-e", "A=1", "-u", "app", "-w", "/srv", "web", "ls", "--help")
+    assert result.returncode == 3
+    assert process.parameters["process"] == {
+        "arguments": ["ls", "--help"],
+        "environment": ["A=1"],
+        "terminal": False,
+        "interactive": False,
+        "rlimits": [],
+        "workingDirectory": "/srv",
+        "user": "app",
+    }
+    assert system.run("exec", "web").returncode == 64
+
+
+def test_a_detached_exec_prints_the_container(system: FakeSystem) -> None:
+    system.answers["Containers.Exec"] = [{"event": {"started": True, "process": "exec-1"}}]
+    assert system.run("exec", "-d", "web", "sleep", "9").stdout == "web\n"
+
+
+def test_exec_in_an_unknown_container(system: FakeSystem) -> None:
+    def unknown(parameters: dict[str, Any], fds: list[int]) -> Any:
+        raise Reject("notFound", "container with ID web not found")
+
+    system.answers.update({"Containers.Exec": unknown, "Containers.Get": unknown})
+    assert system.run("exec", "web", "true").stderr == "Error: get failed: container web not found\n"
+    system.answers["Containers.Get"] = {"container": snapshot()}
+    assert system.run("exec", "web", "true").stderr == "Error: container with ID web not found\n"
+
+
+def test_start(system: FakeSystem) -> None:
+    system.answers["Containers.Get"] = {"container": snapshot(state="stopped")}
+    system.answers["Containers.Start"] = [STARTED]
+    assert system.run("start", "web").stdout == "web\n"
+    assert system.calls[-1] == ("Containers.Start", {"id": "web", "wait": False})
+    process = Process(system)
+    process.end.put(4)
+    attached = system.run("start", "-a", "web")
+    assert (attached.stdout, attached.returncode) == ("", 4)
+    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1}
+
+
+def test_start_of_a_running_container(system: FakeSystem) -> None:
+    system.answers["Containers.Get"] = {"container": snapshot()}
+    assert system.run("start", "web").stdout == "web\n"
+    assert _methods(system) == ["Containers.Get"]
+    refused = system.run("start", "-a", "web")
+    assert refused.stderr == "Error: attach is currently unsupported on already running containers\n"
+    assert refused.returncode == 1
+
+
+def test_a_terminal_needs_a_terminal(system: FakeSystem) -> None:
+    result = system.run("run", "-it", "alpine")
+    assert (result.returncode, result.stderr) == (1, "Error: the input device is not a TTY\n")
+    assert system.calls == []
+
+
+class Screen:
+    """A pseudo-terminal of 100 by 30 with the CLI on it."""
+
+    def __init__(self, system: FakeSystem, *words: str) -> None:
+        self.master, self.slave = pty.openpty()
+        self.resize(100, 30)
+        self.before = termios.tcgetattr(self.slave)
+        self.command = subprocess.Popen(
+            system.command(*words), env=system.environment, stdin=self.slave, stdout=self.slave, stderr=self.slave
+        )
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def local_modes(self) -> int:
+        return int(termios.tcgetattr(self.slave)[3])
+
+    def close(self) -> None:
+        self.command.kill()
+        self.command.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def attached(system: FakeSystem) -> Iterator[tuple[Process, Screen]]:
+    """`run -it`, with the process running and the first window size seen."""
+    process = Process(system)
+    screen = Screen(system, "run", "-it", "alpine")
+    assert process.started.wait(20)
+    assert process.sizes.get(timeout=20) == (100, 30)
+    yield process, screen
+    process.end.put(0)
+    screen.close()
+
+
+def test_a_terminal_is_raw_while_attached_and_restored_after(attached: tuple[Process, Screen]) -> None:
+    process, screen = attached
+    assert process.parameters == {"id": "web", "wait": True, "stdin": 0, "stdout": 1}
+    assert not screen.local_modes() & (termios.ECHO | termios.ICANON | termios.ISIG)
+    process.end.put(5)
+    assert screen.command.wait(20) == 5
+    assert termios.tcgetattr(screen.slave) == screen.before
+
+
+def test_the_window_size_follows(attached: tuple[Process, Screen]) -> None:
+    process, screen = attached
+    screen.resize(120, 40)
+    screen.command.send_signal(signal.SIGWINCH)
+    assert process.sizes.get(timeout=20) == (120, 40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_signals_that_end_the_cli_restore_the_terminal(
+    attached: tuple[Process, Screen], number: signal.Signals
+) -> None:
+    _, screen = attached
+    screen.command.send_signal(number)
+    assert screen.command.wait(20) == 128 + number
+    assert termios.tcgetattr(screen.slave) == screen.before
+
+
+def test_with_a_terminal_interrupts_never_end_the_cli(attached: tuple[Process, Screen]) -> None:
+    process, screen = attached
+    for _ in range(4):
+        screen.command.send_signal(signal.SIGTERM)
+        assert process.signals.get(timeout=20) == "15"
+    process.end.put(143)
+    assert screen.command.wait(20) == 143
+
+
+def test_a_descriptor_that_the_relay_made_non_blocking_blocks_again(system: FakeSystem) -> None:
+    def start(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        os.set_blocking(fds[parameters["stdout"]], False)
+        yield STARTED
+        yield {"event": {"exitCode": 0}}
+
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = start
+    read_end, write_end = os.pipe()
+    command = subprocess.run(
+        system.command("run", "alpine"), env=system.environment, stdout=write_end, check=False, timeout=20
+    )
+    assert command.returncode == 0
+    assert os.get_blocking(write_end)
+    os.close(read_end)
+    os.close(write_end)
