@@ -9,10 +9,10 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "modules.h"
 #include "proto.h"
 #include "uevent.h"
 
@@ -60,30 +60,6 @@ static void open_console(void) {
         close(null);
 }
 
-static void load_module(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        log_line("module %s: %s", path, strerror(errno));
-        return;
-    }
-    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
-        log_line("module %s: %s", path, strerror(errno));
-    close(fd);
-    unlink(path); /* the initramfs is memory */
-}
-
-static void load_modules(void) {
-    char path[512];
-    FILE *list = fopen("/modules.list", "re");
-    while (list && fgets(path, sizeof path, list)) {
-        path[strcspn(path, "\n")] = 0;
-        if (*path)
-            load_module(path);
-    }
-    if (list)
-        fclose(list);
-}
-
 static bool port_named(const char *port, const char *name) {
     char path[320], text[64];
     snprintf(path, sizeof path, "/sys/class/virtio-ports/%s/name", port);
@@ -124,7 +100,7 @@ int boot(void) {
         return status;
     }
     setrlimit(RLIMIT_NOFILE, &files);
-    load_modules();
+    modules_for_channel();
     status = uevent_until(port_open, &port, PORT_WAIT_MS);
     if (status < 0)
         log_line("no virtio-serial port named %s appeared within %d s", PROTO_PORT_NAME, PORT_WAIT_MS / 1000);

@@ -2,7 +2,8 @@
 #ifndef BOOT_H
 #define BOOT_H
 
-/* As PID 1: a root that can be left, standard mounts, modules, the port; the channel's descriptor, or -errno. */
+/* As PID 1: a root that can be left, standard mounts, the modules of the channel, the port; the channel's descriptor,
+ * or -errno. */
 int boot(void);
 
 #endif

@@ -54,13 +54,17 @@ static int limit(const char *file, const char *text, struct err *e) {
     return status < 0 ? err_set(e, -status, "failed to set %s to %s", file, text) : 0;
 }
 
+void cgroup_prepare(void) {
+    put(ROOT "/cgroup.subtree_control", "+cpu +memory +pids"); /* what the kernel lacks shows when a limit is set */
+}
+
 int cgroup_create(const json_t *container, struct err *e) {
     char text[64];
     long long memory = args_integer(container, "memoryMax", 0), quota = args_integer(container, "cpuQuota", 0);
     int status = 0;
     if (!agent.pid1)
         return -1;
-    put(ROOT "/cgroup.subtree_control", "+cpu +memory +pids"); /* what the kernel lacks shows below */
+    cgroup_prepare(); /* nothing to do when it was done at boot */
     if (mkdir(OURS, 0755) < 0 && errno != EEXIST)
         return err_set(e, errno, "failed to make the container's cgroup");
     if (memory > 0) {

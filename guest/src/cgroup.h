@@ -7,6 +7,9 @@
 
 #include "err.h"
 
+/* Hand the controllers down; early, for it takes the kernel a while. */
+void cgroup_prepare(void);
+
 /* Make the cgroup with the limits of a ContainerSpec; its directory as a descriptor, -1 without cgroups, or -errno. */
 int cgroup_create(const json_t *container, struct err *e);
 

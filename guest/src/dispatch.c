@@ -10,6 +10,7 @@
 #include "agent.h"
 #include "args.h"
 #include "log.h"
+#include "modules.h"
 #include "mux.h"
 #include "process.h"
 #include "proto.h"
@@ -75,6 +76,7 @@ static json_t *boot_id(void) {
 }
 
 void dispatch_hello(const char *text, size_t length) {
+    static int greeted;
     struct timespec now;
     struct utsname system;
     json_error_t why;
@@ -92,6 +94,8 @@ void dispatch_hello(const char *text, size_t length) {
                         "kernel", system.release, "machine", system.machine, "uptimeMs",
                         (json_int_t)(now.tv_sec * 1000 + now.tv_nsec / 1000000), "startedMs",
                         (json_int_t)agent.started_ms, "bootId", boot_id()));
+    if (agent.pid1 && !greeted++)
+        modules_rest(); /* while the host makes up its mind */
 }
 
 static operation lookup(const char *name) {

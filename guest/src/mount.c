@@ -15,6 +15,7 @@
 
 #include "args.h"
 #include "disk.h"
+#include "modules.h"
 #include "root.h"
 
 #define SAFE (MS_NOSUID | MS_NOEXEC | MS_NODEV)
@@ -162,8 +163,10 @@ static int mount_own(int root, const json_t *mount, struct err *e) {
     if (strcmp(kind, "tmpfs") == 0)
         return mount_on(root, destination, "tmpfs", "tmpfs",
                         options_split(options, MS_NOSUID | MS_NODEV, data, sizeof data), data, e);
-    if (strcmp(kind, "virtiofs") == 0)
+    if (strcmp(kind, "virtiofs") == 0) {
+        modules_for_sharing();
         return mount_on(root, destination, source, "virtiofs", options_split(options, 0, data, sizeof data), NULL, e);
+    }
     if (strcmp(kind, "block") != 0 && strcmp(kind, "volume") != 0)
         return err_code(e, "unsupported", EOPNOTSUPP, "mounts of kind %s are not supported", kind);
     const char *format = args_string(json_object_get(type, kind), "format", "ext4");

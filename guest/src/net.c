@@ -3,15 +3,18 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "args.h"
 #include "dispatch.h"
+#include "modules.h"
 #include "uevent.h"
 
 enum { WAIT_MS = 10000 };
@@ -67,6 +70,7 @@ static int talk(int fd, struct request *request) {
 /* ---- links ---- */
 
 struct search {
+    int fd; /* any socket */
     unsigned char mac[6];
     char name[IF_NAMESIZE];
 };
@@ -82,14 +86,10 @@ static bool has_mac(void *context) {
     struct if_nameindex *all = if_nameindex();
     bool found = false;
     for (struct if_nameindex *one = all; one && one->if_index && !found; one++) {
-        char path[128], text[32] = "";
-        unsigned char mac[6];
-        snprintf(path, sizeof path, "/sys/class/net/%s/address", one->if_name);
-        FILE *file = fopen(path, "re");
-        if (!file)
-            continue;
-        found = fscanf(file, "%31s", text) == 1 && parse_mac(text, mac) && memcmp(mac, search->mac, 6) == 0;
-        fclose(file);
+        struct ifreq query = {0};
+        snprintf(query.ifr_name, sizeof query.ifr_name, "%s", one->if_name);
+        found = ioctl(search->fd, SIOCGIFHWADDR, &query) == 0 && query.ifr_hwaddr.sa_family == ARPHRD_ETHER &&
+                memcmp(query.ifr_hwaddr.sa_data, search->mac, sizeof search->mac) == 0;
         if (found)
             snprintf(search->name, sizeof search->name, "%s", one->if_name);
     }
@@ -115,7 +115,7 @@ static int set_link(int fd, unsigned index, const char *name, unsigned mtu, bool
 static int bring_up(int fd, const json_t *spec, unsigned *index, struct err *e) {
     const char *mac = args_string(spec, "macAddress", ""), *name = args_string(spec, "name", NULL);
     unsigned mtu = (unsigned)args_integer(spec, "mtu", 0);
-    struct search search = {0};
+    struct search search = {.fd = fd};
     if (!parse_mac(mac, search.mac) || (name && strlen(name) >= IF_NAMESIZE))
         return err_set(e, EINVAL, "no network interface can have MAC \"%s\" and name \"%s\"", mac, name ? name : "");
     if (uevent_until(has_mac, &search, WAIT_MS) < 0)
@@ -225,6 +225,7 @@ int op_network(uint32_t number, const json_t *args, json_t **result, struct err 
     const json_t *item;
     size_t at;
     (void)number, (void)result;
+    modules_settle();
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0)
         return err_set(e, errno, "failed to configure the network");

@@ -92,7 +92,7 @@ static int mount_upper(const char *serial, struct err *e) {
     } else {
         status = disk_find(serial, 0, device, sizeof device, e);
         if (status == 0)
-            status = mount_at("u", device, "ext4", MS_NOATIME, "discard", e);
+            status = mount_at("u", device, "ext4", MS_NOATIME, "discard,noinit_itable", e);
     }
     if (status < 0)
         return status;

@@ -51,10 +51,12 @@ def agent_socket(tmp_path: Path) -> Iterator[Callable[..., socket.socket]]:
         pytest.skip(f"no agent at {binary}: run make -C guest")
     started: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
 
-    def start(*arguments: str) -> socket.socket:
+    def start(*arguments: str, before: str = "") -> socket.socket:
         host, guest = socket.socketpair()
         state = tmp_path / f"state{len(started)}"
         command = [binary, "--fd", str(guest.fileno()), "--state", str(state), *arguments]
+        if before:  # a shell command in a network namespace of the agent's own
+            command = ["unshare", "-n", "sh", "-c", f'{before}; exec "$@"', "sh", *command]
         child = subprocess.Popen(command, pass_fds=[guest.fileno()], stdin=subprocess.DEVNULL)
         guest.close()
         started.append((child, host))

@@ -1,0 +1,104 @@
+#include "modules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "log.h"
+
+enum { MODULES_MAX = 128, PATH_SIZE = 128 };
+
+enum group { CHANNEL, GENERAL, NETWORK, SHARING };
+
+static struct {
+    char path[PATH_SIZE];
+    enum group group;
+} list[MODULES_MAX];
+static int count;
+static pid_t loader; /* of the network's modules */
+
+static const struct {
+    const char *name;
+    enum group group;
+} groups[] = {
+    {"failover", NETWORK}, {"net_failover", NETWORK}, {"virtio_net", NETWORK}, {"virtio_balloon", NETWORK},
+    {"ipv6", NETWORK},     {"af_packet", NETWORK},    {"fuse", SHARING},       {"virtiofs", SHARING},
+};
+
+/* `/modules/virtio_net.ko` is called virtio_net. */
+static bool is_called(const char *path, const char *name) {
+    const char *base = strrchr(path, '/');
+    size_t length = strlen(name);
+    base = base ? base + 1 : path;
+    return strncmp(base, name, length) == 0 && base[length] == '.';
+}
+
+static void load(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        if (errno != ENOENT) /* loaded and removed before */
+            log_line("module %s: %s", path, strerror(errno));
+        return;
+    }
+    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
+        log_line("module %s: %s", path, strerror(errno));
+    close(fd);
+    unlink(path); /* the initramfs is memory */
+}
+
+static void load_group(enum group group) {
+    for (int i = 0; i < count; i++)
+        if (list[i].group == group)
+            load(list[i].path);
+}
+
+static void read_list(void) {
+    FILE *file = fopen("/modules.list", "re");
+    while (file && count < MODULES_MAX && fgets(list[count].path, PATH_SIZE, file)) {
+        char *path = list[count].path;
+        path[strcspn(path, "\n")] = 0;
+        if (!*path)
+            continue;
+        list[count].group = GENERAL;
+        for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+            if (is_called(path, groups[i].name))
+                list[count].group = groups[i].group;
+        if (is_called(path, "virtio_console"))
+            for (int i = 0; i <= count; i++) /* all before it, too: it depends on some of them */
+                list[i].group = CHANNEL;
+        count++;
+    }
+    if (file)
+        fclose(file);
+}
+
+void modules_for_channel(void) {
+    read_list();
+    load_group(CHANNEL);
+}
+
+void modules_rest(void) {
+    loader = fork();
+    if (loader == 0) {
+        load_group(NETWORK);
+        cgroup_prepare(); /* an RCU grace period and more: wait for it here */
+        _exit(0);
+    }
+    load_group(GENERAL);
+}
+
+void modules_settle(void) {
+    if (loader > 0)
+        waitpid(loader, NULL, 0); /* ECHILD: reaped as any orphan */
+    loader = 0;
+}
+
+void modules_for_sharing(void) {
+    load_group(SHARING);
+}
