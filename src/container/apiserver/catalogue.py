@@ -28,9 +28,11 @@ async def register(supervisor: SupervisorBackend, job: Job) -> None:
 class Catalogue:
     """Looks at the disk when it is asked for commands, or for a plugin that it does not know yet."""
 
-    def __init__(self, roots: Roots, debug: bool) -> None:
+    def __init__(self, roots: Roots, debug: bool, domain: str | None = None) -> None:
+        """`domain` is the configured DNS domain, which the helpers of networks are told."""
         self._roots = roots
         self._debug = debug
+        self._domain = domain
         self._known: Plugins | None = None
 
     def cli(self) -> list[CLIPlugin]:
@@ -51,6 +53,10 @@ class Catalogue:
         plugin = self._service(ServiceType.NETWORK, network.plugin)
         arguments = ["--id", network.name, "--service-identifier", plugin.service(network.name)]
         arguments += ["--mode", network.mode.value, "--subnet", subnet, "--subnet-v6", subnet_v6]
+        if self._domain:
+            arguments += ["--domain", self._domain]
+        for key, value in sorted(network.options.items()):
+            arguments += ["--option", f"{key}={value}"]
         return plugin.job(self._roots, network.name, arguments, self._debug)
 
     def _service(self, kind: ServiceType, name: str) -> Plugin:

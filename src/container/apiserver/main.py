@@ -37,7 +37,7 @@ async def run(roots: Roots, debug: bool) -> None:
     stop = stop_on_signals()
     tables = config.load(roots)
     supervisor = BuiltinSupervisor(roots)
-    catalogue = Catalogue(roots, debug)
+    catalogue = Catalogue(roots, debug, config.dns_domain(tables))
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(Background())
         kernels, probe = InstalledKernels(roots), AcceleratorProbe(roots)

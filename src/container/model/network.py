@@ -13,11 +13,18 @@ class NetworkMode(enum.Enum):
 
 @dataclass(frozen=True)
 class AttachmentOptions:
-    """What a container asks of a network; `mtu` in bytes."""
+    """What a container asks of a network; `mtu` in bytes.
+
+    Addresses are without prefix length, None = any free one. `aliases` are further names that the network's DNS server
+    knows the container by.
+    """
 
     hostname: str
     mac_address: str | None = None
     mtu: int | None = None
+    ipv4_address: str | None = field(default=None, metadata={"json": "ipv4Address"})
+    ipv6_address: str | None = field(default=None, metadata={"json": "ipv6Address"})
+    aliases: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from container.errors import ContainerError, ErrorCode, invalid_state
+from container.model.network import AttachmentOptions
 from container.plugins.network.plan import Plan, random_mac
 from container.plugins.network.state import LeaseRecord
 
@@ -20,10 +21,14 @@ class Lease:
     mtu: int
     taps: list[str]
     claims: int = 0
+    ipv6_address: IPv6Address | None = None
 
     def record(self) -> LeaseRecord:
         """As it is kept."""
-        return LeaseRecord(self.container, self.hostname, str(self.address), self.mac_address, self.mtu, self.taps)
+        ipv6 = None if self.ipv6_address is None else str(self.ipv6_address)
+        return LeaseRecord(
+            self.container, self.hostname, str(self.address), self.mac_address, self.mtu, self.taps, ipv6_address=ipv6
+        )
 
 
 class LeaseTable:
@@ -33,10 +38,7 @@ class LeaseTable:
         self, plan: Plan, records: Iterable[LeaseRecord] = (), last_address: str | None = None, last_tap: int = 0
     ) -> None:
         self._plan = plan
-        self._leases = [
-            Lease(item.container, item.hostname, IPv4Address(item.address), item.mac_address, item.mtu, item.taps)
-            for item in records
-        ]
+        self._leases = [_restored(item, plan) for item in records]
         self.last_address = IPv4Address(last_address) if last_address else plan.ipv4_gateway
         self.last_tap = last_tap
 
@@ -57,10 +59,13 @@ class LeaseTable:
         self.last_tap += 1
         return f"tap{self.last_tap}"
 
-    def claim(self, *, container: str, hostname: str, mac_address: str | None, mtu: int, tap: str) -> Lease:
+    def claim(
+        self, *, container: str, options: AttachmentOptions, mac_address: str | None, mtu: int, tap: str
+    ) -> Lease:
         """The container's lease: the one that it has under this MAC address, else a new one.
 
-        Raises ContainerError: exists when another container has the MAC address, invalidState when all are taken.
+        Raises ContainerError: exists when another container has the MAC address or an address that is asked for,
+        invalidArgument when the network has no such address, invalidState when all are taken.
         """
         for lease in self._leases:
             if lease.mac_address != mac_address:
@@ -73,7 +78,14 @@ class LeaseTable:
             lease.claims += 1
             lease.taps.append(tap)
             return lease
-        lease = Lease(container, hostname, self._free_address(), mac_address or random_mac(), mtu, [tap], claims=1)
+        mac = mac_address or random_mac()
+        ipv6 = self._plan.ipv6_address(mac)
+        if options.ipv6_address is not None:
+            ipv6 = self._plan.static_ipv6(options.ipv6_address)
+        address = None if options.ipv4_address is None else self._plan.static_ipv4(options.ipv4_address)
+        self._check_free(address, ipv6)
+        address = address or self._free_address()
+        lease = Lease(container, options.hostname, address, mac, mtu, [tap], claims=1, ipv6_address=ipv6)
         self._leases.append(lease)
         return lease
 
@@ -82,6 +94,15 @@ class LeaseTable:
         lease.claims -= 1
         if lease.claims == 0:
             self._leases.remove(lease)
+
+    def _check_free(self, ipv4: IPv4Address | None, ipv6: IPv6Address | None) -> None:
+        for lease in self._leases:
+            for address in (ipv4, ipv6):
+                if address is not None and address in (lease.address, lease.ipv6_address):
+                    raise ContainerError(
+                        ErrorCode.EXISTS,
+                        f"address {address} is already in use on network {self._plan.id} by {lease.container}",
+                    )
 
     def _free_address(self) -> IPv4Address:
         """The next free one after the last that was given out, from the start again at the end."""
@@ -95,3 +116,9 @@ class LeaseTable:
                 self.last_address = candidate
                 return candidate
         raise invalid_state(f"network {self._plan.id} has no free address left in {network}")
+
+
+def _restored(item: LeaseRecord, plan: Plan) -> Lease:
+    ipv6 = IPv6Address(item.ipv6_address) if item.ipv6_address else plan.ipv6_address(item.mac_address)
+    address = IPv4Address(item.address)
+    return Lease(item.container, item.hostname, address, item.mac_address, item.mtu, list(item.taps), ipv6_address=ipv6)

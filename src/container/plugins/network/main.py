@@ -43,6 +43,8 @@ def _parse() -> argparse.Namespace:
     start.add_argument("--mode", required=True, help="nat or hostOnly")
     start.add_argument("--subnet", help="IPv4 subnet as CIDR")
     start.add_argument("--subnet-v6", help="IPv6 subnet as CIDR, a /64")
+    start.add_argument("--domain", help="DNS domain of the containers' names")
+    start.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the network")
     start.add_argument("--variant", help="the uplink: slirp4netns (default) or veth")
     return parser.parse_args()
 

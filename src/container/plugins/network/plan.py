@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
 
 from container.errors import invalid_argument
 from container.model.network import NetworkMode
@@ -17,6 +18,7 @@ BRIDGE = "br0"
 UPLINK = "uplink0"
 # RFC 5737: never routed, so that the way out hides no real network; the second serves where the first is a subnet.
 _UPLINK_SUBNETS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"))
+Address = TypeVar("Address", IPv4Address, IPv6Address)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -53,6 +55,20 @@ class Plan:
         octets[0] ^= 2
         return self.ipv6.network_address + int.from_bytes(octets[:3] + b"\xff\xfe" + octets[3:], "big")
 
+    def static_ipv4(self, text: str) -> IPv4Address:
+        """An address that is asked for. Raises ContainerError(invalidArgument) unless a container can have it."""
+        address, network = _address(IPv4Address, text), self.ipv4
+        if address not in network or address in (network[0], network[-1], self.ipv4_gateway):
+            raise invalid_argument(f"network {self.id} ({network}) has no address {text} for a container")
+        return address
+
+    def static_ipv6(self, text: str) -> IPv6Address:
+        """As `static_ipv4`."""
+        address, network = _address(IPv6Address, text), self.ipv6
+        if network is None or address not in network or address in (network[0], self.ipv6_gateway):
+            raise invalid_argument(f"network {self.id} ({network or 'no IPv6'}) has no address {text} for a container")
+        return address
+
 
 def make_plan(*, id: str, mode: str, subnet: str | None, subnet_v6: str | None, site: str, has_ipv6: bool) -> Plan:
     """The plan for the arguments of a network helper (contract 4.3).
@@ -68,6 +84,13 @@ def make_plan(*, id: str, mode: str, subnet: str | None, subnet_v6: str | None, 
     ipv6 = (_ipv6_subnet(subnet_v6) if subnet_v6 else _ula(site, id)) if has_ipv6 else None
     digest = hashlib.sha256(f"bridge {site} {id}".encode()).digest()
     return Plan(id=id, mode=parsed, ipv4=ipv4, ipv6=ipv6, bridge_mac=bytes((0x02, *digest[:5])).hex(":"))
+
+
+def _address(kind: type[Address], text: str) -> Address:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise invalid_argument(f"invalid address {text!r}: {error}") from error
 
 
 def _ipv4_subnet(text: str) -> IPv4Network:

@@ -90,7 +90,7 @@ class NetworkService:
         if self._leases.has_unclaimed:
             await self._drop_dead_leases(network)
         tap = self._leases.next_tap()
-        lease = self._leases.claim(container=container, hostname=options.hostname, mac_address=mac, mtu=mtu, tap=tap)
+        lease = self._leases.claim(container=container, options=options, mac_address=mac, mtu=mtu, tap=tap)
         with self._held(lease):
             yield await self._grant(network, lease, tap)
 
@@ -124,7 +124,7 @@ class NetworkService:
 
     def _attachment(self, lease: Lease) -> Attachment:
         plan = self.plan
-        ipv6 = plan.ipv6_address(lease.mac_address)
+        ipv6 = lease.ipv6_address
         return Attachment(
             network=plan.id,
             hostname=lease.hostname,

@@ -35,6 +35,7 @@ class LeaseRecord:
     mac_address: str
     mtu: int
     taps: list[str]
+    ipv6_address: str | None = field(default=None, metadata={"json": "ipv6Address"})
 
 
 @dataclass(frozen=True)

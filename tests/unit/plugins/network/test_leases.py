@@ -5,11 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.errors import ContainerError, ErrorCode
+from container.model.network import AttachmentOptions
 from container.plugins.network.leases import Lease, LeaseTable
 from container.plugins.network.plan import make_plan
 from container.plugins.network.state import LeaseRecord
 
 MAC = "f2:00:00:00:00:01"
+PLAN = make_plan(id="n", mode="nat", subnet="192.168.64.0/24", subnet_v6="fd00:1:2:3::/64", site="", has_ipv6=True)
+V6 = "fd00:1:2:3::9"
 
 
 def table(subnet: str = "192.168.64.0/24", **options: object) -> LeaseTable:
@@ -18,7 +21,9 @@ def table(subnet: str = "192.168.64.0/24", **options: object) -> LeaseTable:
 
 
 def claim(leases: LeaseTable, container: str, mac: str | None = None) -> Lease:
-    return leases.claim(container=container, hostname=container, mac_address=mac, mtu=1280, tap=leases.next_tap())
+    return leases.claim(
+        container=container, options=AttachmentOptions(container), mac_address=mac, mtu=1280, tap=leases.next_tap()
+    )
 
 
 def test_addresses_start_after_the_gateway() -> None:
@@ -101,3 +106,25 @@ def test_no_address_is_ever_given_twice(steps: list[int]) -> None:
         addresses = [lease.address for lease in held]
         assert len(set(addresses)) == len(addresses)
         assert all(2 <= int(address) & 15 <= 14 for address in addresses)
+
+
+def test_an_address_that_is_asked_for_is_given_once() -> None:
+    leases = LeaseTable(PLAN)
+    wanted = AttachmentOptions("a", ipv4_address="192.168.64.9", ipv6_address=V6)
+
+    def ask(container: str) -> Lease:
+        return leases.claim(container=container, options=wanted, mac_address=None, mtu=1280, tap=leases.next_tap())
+
+    lease = ask("a")
+    assert (str(lease.address), str(lease.ipv6_address)) == ("192.168.64.9", V6)
+    with pytest.raises(ContainerError, match=r"address 192.168.64.9 is already in use on network .* by a"):
+        ask("b")
+    leases.release(lease)
+    assert str(ask("b").address) == "192.168.64.9"
+
+
+@pytest.mark.parametrize("text", ["192.168.64.0", "192.168.64.1", "192.168.64.255", "10.0.0.1", "fd00::1", "x"])
+def test_an_address_that_no_container_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ContainerError) as caught:
+        PLAN.static_ipv4(text)
+    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
