@@ -138,6 +138,42 @@ async def test_a_kernel_that_panics_is_told_with_its_last_words(rig):
     assert "panic" in helper.status()["reason"]
 
 
+async def test_memory_that_ran_out_is_told(rig):
+    async with rig.helper("hungry") as helper:
+        code, _, _ = await helper.run(["tail", "/dev/zero"])
+        assert code == 137
+        assert await helper.ended() == 0
+    assert "memory" in helper.status()["reason"]
+
+
+async def test_a_machine_that_hangs_is_switched_off(rig):
+    async with rig.running("frozen", ["sleep", "1000"]) as helper:
+        os.kill(helper.qemu(), signal.SIGSTOP)
+        begin = time.monotonic()
+        await helper.stop(15, 1)
+        assert time.monotonic() - begin < 20
+        assert await helper.ended() == 0
+    assert helper.status()["exitCode"] == 137
+    assert "switched off" in helper.status()["reason"]
+
+
+async def test_a_hundred_megabytes_are_logged_and_come_out_to_the_byte(rig):
+    size = 100_000_000
+    async with rig.helper("loud") as helper:
+        begin = time.monotonic()
+        code, out, _ = await helper.run(["sh", "-c", f"yes abcdefghijklmno | head -c {size}"])
+        await helper.ended()
+    steps = dict(json.loads((helper.bundle / "timeline.json").read_text()))
+    print(f"out, logged: {size / 1e6 / (steps['process ended'] - steps['process started']):.0f} MB/s")
+    assert code == 0
+    assert len(out) == size
+    assert out == ("abcdefghijklmno\n" * (size // 16 + 1))[:size]
+    logs = [helper.bundle / name for name in ("stdio.log.2", "stdio.log.1", "stdio.log")]
+    assert all(log.stat().st_size <= 10 << 20 for log in logs)
+    assert helper.log()[-1] == ("stdout", "abcdefghijklmno\n")
+    assert time.monotonic() - begin < 120
+
+
 async def test_stopping_a_container_that_boots_is_quick(rig):
     async with rig.helper("hasty") as helper:
         starting = asyncio.create_task(helper.run(["true"]))

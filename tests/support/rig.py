@@ -79,7 +79,7 @@ class Rig:
         self.kernel = kernel()
         self.disk, self.layers = busybox_disk(self.base / "image")
 
-    def launch(self, id, arguments, **changes):
+    def launch(self, id, arguments, network_services=(), **changes):
         """A launch of `arguments` in busybox; further keywords change the configuration."""
         changes.setdefault("resources", Resources(cpus=1, memory_in_bytes=200 * MEBIBYTE))
         made = launch(id, arguments, **changes)
@@ -88,6 +88,7 @@ class Rig:
             rootfs=dataclasses.replace(made.rootfs, disk=self.disk, layers=self.layers),
             kernel=self.kernel,
             accelerator=Accelerator("tcg", "test", SPEED),
+            networks=list(network_services),
         )
 
     @asynccontextmanager

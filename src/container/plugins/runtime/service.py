@@ -22,8 +22,9 @@ from container.store import atomic
 STATUS = "status.json"
 SIGKILL = 9
 ENDING_SIGNALS = (1, 2, 3, 9, 15)  # HUP, INT, QUIT, KILL, TERM: what ends a run that has not begun
-KILL_DEADLINE = 5.0  # seconds, times `speed`, from KILL to the end of the machine
-SIGNAL_DEADLINE = 5.0
+KILL_DEADLINE = 10.0  # seconds from KILL to the end of the process; then the machine is switched off
+START_DEADLINE = 120.0  # seconds from the helper's start to being asked for the container's
+SIGNAL_DEADLINE = 5.0  # seconds, times `speed`
 FLUSH_DEADLINE = 1.0  # seconds for a caller to read the rest of the output of a container that was stopped
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,13 @@ class RuntimeService:
         self._stopped = asyncio.Event()
 
     async def wait(self) -> None:
-        """Wait for the end of the run."""
+        """Wait for the end of the run; one that nobody asks for ends after START_DEADLINE."""
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                while isinstance(self._state, Waiting):
+                    await self._changed.wait()
+        except TimeoutError:
+            await self.stop(SIGKILL, 0)
         await self._stopped.wait()
 
     async def start(self, launch: Launch, streams: Streams, *, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
@@ -167,22 +174,25 @@ class RuntimeService:
         await self._stopped.wait()
 
     async def _bring_down(self, running: Running, number: int, timeout: float) -> None:
+        """The ladder; what the guest answers does not matter, only whether the process ends in time."""
         if number != SIGKILL:
-            await self._try_signal(running.init, number)
-            with contextlib.suppress(TimeoutError, ContainerError):
-                await asyncio.wait_for(running.init.exited(), timeout)
-        if running.init.exit_code is None:
-            await self._try_signal(running.init, SIGKILL)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), self._within(KILL_DEADLINE))
-        if not self._stopped.is_set():
+            await self._end_by_signal(running.init, number, timeout)
+        if running.init.exit_code is None and not self._stopped.is_set():
+            await self._end_by_signal(running.init, SIGKILL, KILL_DEADLINE)
+        if running.init.exit_code is None and not self._stopped.is_set():
             self._abort(SIGKILL, "the guest did not end when it was told to; its machine was switched off")
 
-    async def _try_signal(self, process: ContainerProcess, number: int) -> None:
+    async def _end_by_signal(self, process: ContainerProcess, number: int, timeout: float) -> None:
+        """Returns when the process has ended or is lost, or `timeout` seconds later."""
         try:
-            await process.signal(number, timeout=self._within(SIGNAL_DEADLINE))
-        except ContainerError as error:  # it has ended, or the guest hangs: the next step finds out
-            _log.debug("%s: signal %d: %s", self._id, number, error)
+            async with asyncio.timeout(timeout):
+                try:
+                    await process.signal(number, timeout=timeout)
+                except ContainerError as error:
+                    _log.debug("%s: signal %d: %s", self._id, number, error)
+                await process.exited()
+        except (TimeoutError, ContainerError):
+            pass
 
     def _abort(self, number: int, reason: str) -> None:
         assert self._life is not None

@@ -191,6 +191,12 @@ async def test_stop_before_start_ends_the_helper(box):
     assert box.service.status().state is ContainerState.STOPPED
 
 
+async def test_a_helper_that_is_not_asked_for_anything_ends(box, monkeypatch):
+    monkeypatch.setattr(service_module, "START_DEADLINE", 0.01)
+    await box.service.wait()
+    assert box.service.status().state is ContainerState.STOPPED
+
+
 async def test_stop_while_booting_switches_the_machine_off(box):
     box.guest.booted.clear()
     task = box.begin()
