@@ -6,7 +6,8 @@ from asyncvarlink import FileDescriptor
 
 from container.ipc.interface import Interface, method, stream
 from container.model.event import ImageEvent, PrepareEvent
-from container.model.image import DeleteResult, Image, Platform
+from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.system import ResourceUsage
 
 
 class Images(Interface, name="io.container.Images"):
@@ -41,3 +42,11 @@ class Images(Interface, name="io.container.Images"):
     @method("result")
     async def Delete(self, *, references: list[str], all: bool, force: bool) -> DeleteResult:
         """Remove names, then content that nothing refers to. An image that a container uses stays, with the reason."""
+
+    @method("result")
+    async def Prune(self, *, all: bool) -> PruneResult:
+        """Remove names without a tag, with `all` every name, that no container uses, then what nothing refers to."""
+
+    @method("usage")
+    async def Usage(self) -> ResourceUsage:
+        """Images by name, those that a container uses, and the allocated bytes of all that is stored for them."""

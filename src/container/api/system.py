@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from container.ipc.interface import Interface, method, stream
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
-from container.model.system import Health, Kernel
+from container.model.system import DiskUsage, Health, Kernel
 
 
 class System(Interface, name="io.container.System"):
@@ -28,3 +28,7 @@ class System(Interface, name="io.container.System"):
     @method("plugins")
     async def CLIPlugins(self) -> list[CLIPlugin]:
         """The plugins without services, sorted by name."""
+
+    @method("usage")
+    async def DiskUsage(self) -> DiskUsage:
+        """What images, containers and volumes take on disk."""

@@ -6,8 +6,24 @@ from container.model.image import Rootfs
 
 
 @dataclass(frozen=True)
+class ProgressPart:
+    """One of several things under way side by side, a layer say: `name` as shown, e.g. 12 digits of its digest.
+
+    `state` is one word or two, e.g. `waiting`, `downloading`, `unpacking`, `exists`, `done`.
+    """
+
+    name: str
+    state: str
+    bytes: int = 0
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class Progress:
-    """A step of a longer task: `step` of `steps` begins at 1; `items` and `bytes` count within the step."""
+    """A step of a longer task: `step` of `steps` begins at 1; `items` and `bytes` count within the step.
+
+    `parts`, where a step has any, is all of them in the order in which they are shown.
+    """
 
     description: str
     step: int = 0
@@ -16,6 +32,7 @@ class Progress:
     total_items: int | None = None
     bytes: int | None = None
     total_bytes: int | None = None
+    parts: list[ProgressPart] | None = None
 
 
 @dataclass(frozen=True)

@@ -93,3 +93,12 @@ class DeleteResult:
     deleted: list[str]
     failed: dict[str, str]
     reclaimed: int
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """References that lost their name and digests of the blobs that went; `reclaimed` in bytes."""
+
+    untagged: list[str]
+    deleted: list[str]
+    reclaimed: int

@@ -36,3 +36,22 @@ class Accelerator:
     name: str  # kvm or tcg
     reason: str
     speed: float
+
+
+@dataclass(frozen=True)
+class ResourceUsage:
+    """What one kind of thing takes on disk: how many, how many in use, allocated bytes of all and of the unused."""
+
+    total: int
+    active: int
+    size_in_bytes: int
+    reclaimable: int
+
+
+@dataclass(frozen=True)
+class DiskUsage:
+    """`system df`."""
+
+    images: ResourceUsage
+    containers: ResourceUsage
+    volumes: ResourceUsage
