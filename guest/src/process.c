@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "args.h"
 #include "cgroup.h"
 #include "dispatch.h"
@@ -110,8 +111,11 @@ int process_init(void) {
 void process_kill_all(int ms) {
     uint64_t end = loop_now() + (uint64_t)ms;
     cgroup_kill();
-    for (struct process *process = processes; process; process = process->next)
+    for (struct process *process = processes; process; process = process->next) {
         syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        if (agent.plain) /* no pid namespace ends its children: its session's group does */
+            kill(-process->pid, SIGKILL);
+    }
     while (processes && loop_now() < end) {
         struct timespec wait = {.tv_nsec = 100000000};
         sigset_t child;

@@ -94,7 +94,7 @@ async def test_100_mb_through_stdin_and_back_are_right_to_the_byte(plain: Connec
 
 async def test_one_slow_reader_does_not_block_another_process(plain: Connect) -> None:
     async with plain() as client:
-        stuck = await client.start_init("stuck", process("sh", "-c", "cat /dev/zero"), SPEC)
+        stuck = await client.start_init("stuck", process("cat", "/dev/zero"), SPEC)
         await asyncio.sleep(0.2)
         other = await client.start_exec("other", process("sh", "-c", f"head -c {SIZE // 10} /dev/zero"))
         count = 0
@@ -123,7 +123,7 @@ async def test_end_of_file_on_stdin_reaches_the_process(plain: Connect) -> None:
 
 async def test_a_process_that_closes_its_stdin_stops_the_writer(plain: Connect) -> None:
     async with plain() as client:
-        started = await client.start_init("p", process("sh", "-c", "exec 0<&-; sleep 60"), SPEC, stdin=True)
+        started = await client.start_init("p", process("sh", "-c", "exec 0<&-; exec sleep 60"), SPEC, stdin=True)
         assert started.stdin is not None
         with pytest.raises(ContainerError, match="Broken pipe"):
             await started.stdin.write(bytes(100 << 20))
