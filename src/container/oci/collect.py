@@ -1,6 +1,8 @@
-"""Garbage collection: what no image, container or running task refers to goes."""
+"""Garbage collection: what no image, container or running task refers to goes; and how much that would be."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from container.errors import ContainerError
 from container.model.image import Descriptor
@@ -11,19 +13,66 @@ from container.oci.layers import LayerStore
 from container.oci.rootfs import DiskStore
 
 
-def collect(content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]) -> int:
-    """Remove blobs, layers and disks that the indexes `roots` do not lead to; returns the bytes that this freed."""
-    blobs: set[str] = set()
-    diff_ids: set[str] = set()
-    chains: set[str] = set()
+@dataclass(frozen=True)
+class Collected:
+    """What a collection did: bytes that it freed, digests of the blobs that it removed, sorted."""
+
+    freed: int
+    digests: list[str]
+
+
+@dataclass
+class _Reached:
+    blobs: set[str] = field(default_factory=set)
+    diff_ids: set[str] = field(default_factory=set)
+    chains: set[str] = field(default_factory=set)  # hex
+
+
+def collect(content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]) -> Collected:
+    """Remove blobs, layers and disks that the indexes `roots` do not lead to."""
+    reached = _reach(content, roots)
+    freed = sum(disks.remove(chain) for chain in disks.chains() - reached.chains)  # before the layers they are made of
+    freed += layers.collect(reached.diff_ids)
+    digests = sorted(digest for digest in content.digests() if digest not in reached.blobs)
+    freed += sum(content.remove(digest) for digest in digests)
+    return Collected(freed, digests)
+
+
+def measure(
+    content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]
+) -> tuple[int, int]:
+    """Allocated bytes of all blobs, layers and disks, and of those that the indexes `roots` do not lead to."""
+    reached = _reach(content, roots)
+    diff_ids = {hex_of(diff_id) for diff_id in reached.diff_ids}
+    total = unreached = 0
+    for path, kept in [
+        *((content.path(digest), digest in reached.blobs) for digest in content.digests()),
+        *((path, name[:64] in diff_ids) for path, name in _files(layers.directory)),
+        *((path, name[:64] in reached.chains) for path, name in _files(disks.directory)),
+    ]:
+        try:
+            size = os.stat(path).st_blocks * 512
+        except FileNotFoundError:  # collected meanwhile
+            continue
+        total += size
+        unreached += 0 if kept else size
+    return total, unreached
+
+
+def _files(directory: str) -> Iterator[tuple[str, str]]:
+    for name in os.listdir(directory):
+        if not name.startswith("."):
+            yield os.path.join(directory, name), name
+
+
+def _reach(content: ContentStore, roots: Iterable[Descriptor]) -> _Reached:
+    reached = _Reached()
     for root in roots:
-        blobs |= image.reachable(content, root)
+        reached.blobs |= image.reachable(content, root)
         for stack in _stacks(content, root):
-            diff_ids.update(stack)
-            chains.add(hex_of(chain_id(stack)))
-    freed = sum(disks.remove(chain) for chain in disks.chains() - chains)  # before the layers they are made of
-    freed += layers.collect(diff_ids)
-    return freed + sum(content.remove(digest) for digest in content.digests() if digest not in blobs)
+            reached.diff_ids.update(stack)
+            reached.chains.add(hex_of(chain_id(stack)))
+    return reached
 
 
 def _stacks(content: ContentStore, root: Descriptor) -> list[list[str]]:

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from container.errors import ContainerError, not_found
 from container.log import fields
 from container.model import reference as references
-from container.model.image import DeleteResult, Descriptor, Image, ImageConfiguration, ImageVariant
+from container.model.image import DeleteResult, Descriptor, Image, ImageConfiguration, ImageVariant, PruneResult
+from container.model.system import ResourceUsage
 from container.oci import image
-from container.oci.collect import collect
+from container.oci.check import check
+from container.oci.collect import Collected, collect, measure
 from container.oci.content import ContentStore, Ingest
 from container.oci.digest import hex_of
 from container.oci.layers import LayerStore
@@ -104,29 +106,59 @@ class Catalog:
 
         Raises ContainerError(internal) when it cannot be told what is in use; then everything stays.
         """
-        started = time.monotonic()
-        uses = await self._usage()
-        async with self._lock:
-            known = await in_thread(self._content.references)
+        failed: dict[str, str] = {}
+
+        def choose(known: dict[str, Descriptor], uses: list[Use]) -> list[str]:
             deleted: list[str] = []
-            failed: dict[str, str] = {}
             for text in list(known) if every else list(dict.fromkeys(typed)):
                 try:
                     name, _ = self._find(known, text)
                 except ContainerError as error:
-                    if not force and not any(name in deleted for name in self._spellings(text)):
+                    if not force:
                         failed[text] = error.describe()
                     continue
                 users = sorted(use.container for use in uses if use.image.reference == name)
                 if users:
                     failed[text] = f"image {name} is in use by containers: {', '.join(users)}"
-                else:
-                    del known[name]
+                elif name not in deleted:
                     deleted.append(name)
-            if not deleted:
-                return DeleteResult([], failed, 0)
-            await in_thread(self._content.set_references, known)
-            return DeleteResult(deleted, failed, await self._collect(known, uses, started))
+            return deleted
+
+        deleted, collected = await self._retire(choose)
+        return DeleteResult(deleted, failed, collected.freed)
+
+    async def prune(self, *, every: bool) -> PruneResult:
+        """Remove the names without a tag, or every one, that no container uses, then what nothing refers to any more.
+
+        Raises ContainerError(internal) when it cannot be told what is in use; then everything stays.
+        """
+        names, collected = await self._retire(
+            lambda known, uses: [
+                name for name in _unused(known, uses) if every or references.name_and_tag(name)[1] is None
+            ]
+        )
+        return PruneResult(names, collected.digests, collected.freed)
+
+    async def disk_usage(self) -> ResourceUsage:
+        """Names, names that a container uses, bytes of all content and of what no container uses.
+
+        Raises ContainerError(internal) when it cannot be told what is in use.
+        """
+        uses = await self._usage()
+        known = await in_thread(self._content.references)
+        unused = set(_unused(known, uses))
+        used = [descriptor for name, descriptor in known.items() if name not in unused]
+        roots = [*used, *(use.image.descriptor for use in uses)]
+        size, reclaimable = await in_thread(measure, self._content, self._layers, self._disks, roots)
+        return ResourceUsage(len(known), len(used), size, reclaimable)
+
+    async def check(self) -> None:
+        """Remove what is unusable (`oci.check`), and log it; for a store that nothing uses yet."""
+        try:
+            for line in await in_thread(check, self._content, self._layers, self._disks):
+                _log.warning("removed from the image store: %s", line)
+        except (ContainerError, OSError) as error:
+            _log.error("cannot check the image store", extra=fields(error=error))
 
     async def sweep(self, usage: Usage | None = None) -> None:
         """Remove what nothing refers to; when that cannot be told, everything stays, and the log says why."""
@@ -138,7 +170,21 @@ class Catalog:
         except (ContainerError, OSError) as error:
             _log.warning("cannot collect garbage", extra=fields(error=error))
 
-    async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> int:
+    async def _retire(
+        self, choose: Callable[[dict[str, Descriptor], list[Use]], list[str]]
+    ) -> tuple[list[str], Collected]:
+        """Remove the names that `choose` picks, then what nothing refers to any more; returns these names."""
+        started = time.monotonic()
+        uses = await self._usage()
+        async with self._lock:
+            known = await in_thread(self._content.references)
+            names = choose(known, uses)
+            if names:
+                known = {name: descriptor for name, descriptor in known.items() if name not in names}
+                await in_thread(self._content.set_references, known)
+            return names, await self._collect(known, uses, started)
+
+    async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> Collected:
         """Collect with the lock held; `uses` may not know of what was handed out after the time `since`."""
         self._handed_out = {key: item for key, item in self._handed_out.items() if item[1] >= since}
         recent = [descriptor for descriptor, _ in self._handed_out.values()]
@@ -183,3 +229,8 @@ class Catalog:
             ImageConfiguration(name, image.creation_date(here), descriptor),
             [ImageVariant(item.platform, item.manifest.digest, item.size, item.document) for item in here],
         )
+
+
+def _unused(known: dict[str, Descriptor], uses: list[Use]) -> list[str]:
+    used = {use.image.reference for use in uses}
+    return [name for name in known if name not in used]

@@ -6,7 +6,8 @@ from asyncvarlink import FileDescriptor
 
 from container.api.images import Images
 from container.model.event import ImageEvent, PrepareEvent
-from container.model.image import DeleteResult, Image, Platform
+from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.system import ResourceUsage
 from container.plugins.images.service import ImageService
 from container.plugins.images.tasks import events
 
@@ -50,3 +51,11 @@ class ImagesHandler(Images):
     async def Delete(self, *, references: list[str], all: bool, force: bool) -> DeleteResult:
         """See `container.api.images`."""
         return await self._service.delete(references, every=all, force=force)
+
+    async def Prune(self, *, all: bool) -> PruneResult:
+        """See `container.api.images`."""
+        return await self._service.prune(every=all)
+
+    async def Usage(self) -> ResourceUsage:
+        """See `container.api.images`."""
+        return await self._service.disk_usage()

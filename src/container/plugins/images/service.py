@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from container.errors import ContainerError, ErrorCode, internal, not_found
 from container.model.event import ImageEvent, PrepareEvent, Progress
-from container.model.image import DeleteResult, Image, ImageDescription, Platform, Rootfs, RootfsLayer
+from container.model.image import DeleteResult, Image, ImageDescription, Platform, PruneResult, Rootfs, RootfsLayer
+from container.model.system import ResourceUsage
 from container.oci import image
 from container.oci.content import ContentStore
 from container.oci.layers import LayerStore
@@ -93,8 +94,17 @@ class ImageService:
             )
         )
 
+    async def prune(self, *, every: bool) -> PruneResult:
+        """Remove names that no container uses (`Catalog.prune`)."""
+        return await self._catalog.prune(every=every)
+
+    async def disk_usage(self) -> ResourceUsage:
+        """What the store takes on disk (`Catalog.disk_usage`)."""
+        return await self._catalog.disk_usage()
+
     async def repair(self, roots: Roots) -> None:
-        """Remove what a crash left: content that no name and no container's bundle refers to."""
+        """Remove what a crash left: unusable files, and content that no name and no container's bundle refers to."""
+        await self._catalog.check()
         await self._catalog.sweep(lambda: usage.on_disk(roots))
 
 
