@@ -21,6 +21,16 @@ def _socket(method: str) -> str:
     return paths.Roots.from_environment().socket(service)
 
 
+def watch_signals() -> None:
+    """Let signal handlers run as soon as their signal comes, also in the middle of a call. For the main thread."""
+    import os
+    import signal
+
+    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    quick.wake_on(read_end)
+
+
 def call(
     method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = CALL_TIMEOUT
 ) -> dict[str, Any]:

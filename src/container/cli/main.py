@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from container.cli import commands, failures, output
+from container.cli import client, commands, failures, output
 from container.cli.commands import Noun, Verb
 from container.cli.parser import HelpRequested, parse
 from container.cli.usage import UsageError, synopsis, unexpected_arguments, unknown_option
@@ -117,6 +117,7 @@ def _run_verb(path: str, verb: Verb, words: list[str]) -> int:
         values = parse(command, words)
         if values.debug:
             _enable_debug()
+        client.watch_signals()
         return command.run(values)
     except HelpRequested:
         return _show_help(path, verb)

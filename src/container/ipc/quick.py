@@ -11,6 +11,7 @@ ContainerError(timeout).
 import json
 import os
 from _socket import AF_UNIX, MSG_NOSIGNAL, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
+from _thread import get_ident
 from sys import byteorder
 from time import monotonic, sleep
 
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 MESSAGE_MAX = 16 * 1024 * 1024
 _READ_SIZE = 256 * 1024
 _BACKLOG_FULL_DELAY = 0.02
+
+_wakeup: "tuple[int, int] | None" = None  # descriptor, and the thread that heeds it
+
+
+def wake_on(fd: int) -> None:
+    """Let waits of the calling thread, the main one, end when `fd` (not blocking) gets a byte: signal.set_wakeup_fd.
+
+    Without it a signal that comes just before recv(2) begins has its handler run only when recv returns.
+    """
+    global _wakeup
+    _wakeup = fd, get_ident()
 
 
 def call(
@@ -124,6 +136,26 @@ class _Exchange:
         except OSError as error:
             raise errors.hung_up(self._service, self._method, error.strerror or str(error)) from None
 
+    def _receive(self) -> bytes:
+        if _wakeup is not None and _wakeup[1] == get_ident():
+            self._wait_for_data(_wakeup[0])
+        return self._sock.recv(_READ_SIZE)
+
+    def _wait_for_data(self, wakeup: int) -> None:
+        from select import POLLIN, poll
+
+        waiter = poll()
+        waiter.register(self._sock, POLLIN)
+        waiter.register(wakeup, POLLIN)
+        while True:
+            left = None if self._deadline is None else max(0.0, self._deadline - monotonic()) * 1000
+            ready = [fd for fd, _ in waiter.poll(left)]
+            if not ready:
+                raise self._timed_out()
+            if self._sock.fileno() in ready:
+                return
+            os.read(wakeup, 4096)  # the handlers have run when it returns
+
     def reply(self) -> "tuple[bool, dict[str, Any]]":
         """The next reply: whether more follow, and its parameters. An error reply is raised."""
         data = self._message()
@@ -143,7 +175,7 @@ class _Exchange:
             start = len(self._buffer)
             if start > MESSAGE_MAX:
                 raise errors.bad_reply(self._service, self._method, f"it is longer than {MESSAGE_MAX} bytes")
-            data = self._bounded(self._sock.recv, _READ_SIZE)
+            data = self._bounded(self._receive)
             if not data:
                 raise errors.hung_up(self._service, self._method)
             self._buffer += data
