@@ -7,7 +7,7 @@ C_PARTS := guest native
 
 # What the product needs on the host, what building it needs, what its tests need.
 RUN_PACKAGES := qemu-system-x86 qemu-utils squashfs-tools e2fsprogs slirp4netns nftables iproute2 uidmap kmod xz-utils zstd
-BUILD_PACKAGES := gcc libc6-dev libcjson-dev linux-libc-dev python3 python3-venv
+BUILD_PACKAGES := gcc libc6-dev libjansson-dev linux-libc-dev python3 python3-venv
 TEST_PACKAGES := busybox-static mmdebstrap tmux skopeo umoci clang-format curl git procps util-linux
 PACKAGES := $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
 

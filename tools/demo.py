@@ -93,9 +93,7 @@ def main() -> None:
         print(f"{started:8.3f} s  `container run` has returned\n{answered:8.3f} s  the page is here")
         status = json.loads(container("system", "status", "--format", "json", quiet=True))
         print(f"accelerator: {status['accelerator']}")
-    say(
-        f"Done. Go on with: {Path(CLI).relative_to(Path.cwd()) if Path(CLI).is_relative_to(Path.cwd()) else CLI} system start"
-    )
+    say(f"Done. Go on with: {CLI} system start")
 
 
 if __name__ == "__main__":
