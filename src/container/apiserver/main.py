@@ -26,6 +26,7 @@ from container.apiserver.networks.service import NetworksService
 from container.apiserver.system.handler import SystemHandler
 from container.apiserver.system.machines import AcceleratorProbe, InstalledKernels
 from container.apiserver.system.service import SystemService
+from container.apiserver.system.usage import Usage, of_containers, of_images
 from container.ipc.server import serve, stop_on_signals
 from container.model.job import Job
 from container.paths import Roots
@@ -63,7 +64,8 @@ async def run(roots: Roots, debug: bool) -> None:
         tasks.start(containers.recover(), "the recovery of containers", vital=True)
         tasks.start(networks.load(), "the loading of networks", vital=True)
         tasks.start(system.probe(), "the accelerator probe")
-        handlers = [SystemHandler(system), ContainersHandler(containers), NetworksHandler(networks)]
+        usage = Usage(of_images(roots.socket(paths.IMAGES)), of_containers(containers, roots))
+        handlers = [SystemHandler(system, usage), ContainersHandler(containers), NetworksHandler(networks)]
         await (await serve(handlers, service=paths.APISERVER, roots=roots)).run(stop)
 
 

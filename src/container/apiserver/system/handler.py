@@ -5,16 +5,18 @@ from contextlib import aclosing
 
 from container.api.system import System
 from container.apiserver.system.service import SystemService, missing_binary
+from container.apiserver.system.usage import Usage
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
-from container.model.system import Health, Kernel
+from container.model.system import DiskUsage, Health, Kernel
 
 
 class SystemHandler(System):
-    """Serves a SystemService; see the interface for the contract."""
+    """Serves a SystemService and a Usage; see the interface for the contract."""
 
-    def __init__(self, service: SystemService) -> None:
+    def __init__(self, service: SystemService, usage: Usage) -> None:
         self._service = service
+        self._usage = usage
 
     async def Ping(self) -> Health:
         return self._service.health()
@@ -37,3 +39,6 @@ class SystemHandler(System):
 
     async def CLIPlugins(self) -> list[CLIPlugin]:
         return self._service.cli_plugins()
+
+    async def DiskUsage(self) -> DiskUsage:
+        return await self._usage.measure()

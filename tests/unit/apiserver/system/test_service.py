@@ -9,6 +9,7 @@ import pytest
 from container.apiserver.background import Background
 from container.apiserver.system.handler import SystemHandler
 from container.apiserver.system.service import SystemService
+from container.apiserver.system.usage import Usage, nothing
 from container.errors import ContainerError, ErrorCode
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
@@ -75,7 +76,7 @@ class House:
         self.roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
         self.kernels, self.prober = FakeKernels(), FakeProber()
         self.service = SystemService(self.roots, "built-in", "amd64", self.kernels, self.prober, FakePlugins(), tasks)
-        self.handler = SystemHandler(self.service)
+        self.handler = SystemHandler(self.service, Usage(nothing, nothing))
         self.tasks = tasks
 
 
