@@ -5,6 +5,7 @@ import hashlib
 import os
 import pty
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,11 @@ def _ticks(stat):
 def _switches(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+async def test_the_guests_clock_is_the_hosts(box):
+    before = time.time()
+    _, out, _ = await box.exec("sh", "-c", "touch /now; stat -c %y /now")
+    after = time.time()
+    moment = datetime.fromisoformat(out.strip()[:26]).replace(tzinfo=UTC).timestamp()
+    assert before - 0.1 < moment < after + 0.1

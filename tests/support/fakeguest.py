@@ -68,6 +68,9 @@ class FakeGuest:
         if name in self.refuse:
             raise self.refuse[name]
 
+    async def set_time(self, _seconds, *, timeout=None):
+        await self._request("set_time")
+
     async def mount_rootfs(self, _spec, *, timeout=None):
         await self._request("mount_rootfs")
 

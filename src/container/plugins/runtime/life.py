@@ -168,12 +168,13 @@ class Life:
             await self._shut_down(guest, running)
 
     async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
-        """Root file system, network, files: requests in one go, since the agent serves them in order."""
+        """Clock, root file system, network, files: requests in one go, since the agent serves them in order."""
         from container.plugins.runtime import guestplan
 
         attachments = [item.attachment for item in attached]
         deadline = REQUEST_DEADLINE * self.speed
         await _together(
+            guest.set_time(time.time(), timeout=deadline),  # the emulated clock chip has whole seconds
             guest.mount_rootfs(guestplan.rootfs(self._launch), timeout=deadline),
             guest.configure_network(guestplan.interfaces(attachments), timeout=deadline),
             guest.write_files(guestplan.files(self._launch.configuration, attachments), timeout=deadline),

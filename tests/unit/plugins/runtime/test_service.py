@@ -103,7 +103,8 @@ async def test_a_run_reports_progress_started_and_the_exit_code_after_everything
     assert box.status_file()["exitCode"] == 7
     assert box.status_file()["state"] == "stopped"
     assert "reason" not in box.status_file()
-    assert box.guest.calls == ["mount_rootfs", "configure_network", "write_files", "start_init", "shutdown"]
+    setting_up = ["set_time", "mount_rootfs", "configure_network", "write_files"]
+    assert box.guest.calls == [*setting_up, "start_init", "shutdown"]
 
 
 async def test_without_wait_the_stream_ends_when_the_process_has_started(box):
