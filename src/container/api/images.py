@@ -7,6 +7,7 @@ from asyncvarlink import FileDescriptor
 from container.ipc.interface import Interface, method, stream
 from container.model.event import ImageEvent, PrepareEvent
 from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.registry import Registry
 from container.model.system import ResourceUsage
 
 
@@ -36,8 +37,43 @@ class Images(Interface, name="io.container.Images"):
         """Give an index another name; an existing target is moved."""
 
     @stream("event")
-    def Prepare(self, *, reference: str, platform: Platform) -> AsyncIterator[PrepareEvent]:
-        """Make an image bootable: squashfs per layer, one disk for all; what is there is not made again."""
+    def Prepare(
+        self,
+        *,
+        reference: str,
+        platform: Platform,
+        scheme: str | None = None,
+        max_concurrent_downloads: int | None = None,
+    ) -> AsyncIterator[PrepareEvent]:
+        """Make an image bootable: squashfs per layer, one disk for all; what is there is not made again.
+
+        With `scheme` (`auto`, `http`, `https`) an image that is not here is pulled first, for that platform.
+        """
+
+    @stream("event")
+    def Pull(
+        self, *, reference: str, platform: Platform | None, scheme: str, max_concurrent_downloads: int
+    ) -> AsyncIterator[ImageEvent]:
+        """Fetch and unpack an image, all platforms that it has or one; the last event has its full reference.
+
+        `scheme` is `auto`, `http` or `https`. The parts of the progress are the layers.
+        """
+
+    @stream("event")
+    def Push(self, *, reference: str, platform: Platform | None, scheme: str) -> AsyncIterator[ImageEvent]:
+        """Send an image, all of it that is here or one platform; the last event has its full reference."""
+
+    @method()
+    async def Login(self, *, server: str, username: str, password: str, scheme: str) -> None:
+        """Store credentials for a registry after it has accepted them. `unauthenticated` when it has not."""
+
+    @method()
+    async def Logout(self, *, server: str) -> None:
+        """Forget the credentials for a registry; no error when there are none."""
+
+    @method("registries")
+    async def Registries(self) -> list[Registry]:
+        """The registries that there are credentials for, by host."""
 
     @method("result")
     async def Delete(self, *, references: list[str], all: bool, force: bool) -> DeleteResult:
