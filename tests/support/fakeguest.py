@@ -134,7 +134,8 @@ class FakeRelay:
     def __init__(self, process, *, stdin=None, stdout=None, stderr=None, tee=None):
         self.process, self.stdout, self.tee = process, stdout, tee
         self.drained = asyncio.Event()
-        self.detached = False
+        self.flushing = asyncio.Event()  # set: the caller has read everything
+        self.flushing.set()
 
     async def run(self):
         if self.stdout is not None:
@@ -145,9 +146,10 @@ class FakeRelay:
             return await self.process.wait()
         finally:
             self.drained.set()
+            await self.flushing.wait()
 
     def detach(self):
-        self.detached = True
+        self.flushing.set()
 
 
 def install(monkeypatch):

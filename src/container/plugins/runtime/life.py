@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
-BOOT_DEADLINE = 30.0
+BOOT_DEADLINE = 12.0
 REQUEST_DEADLINE = 20.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
@@ -62,18 +62,19 @@ class Life:
         self._scope: asyncio.Timeout | None = None
         self._aborted: str | None = None
         self._started_date: str | None = None
-        self._exited = self._powers_off = False
+        self._exited = self._powers_off = self._over = False
         self.relaying: asyncio.Task[None] | None = None
         self.error: ContainerError | None = None
 
     def abort(self, exit_code: int, reason: str) -> None:
         """End the run now, whatever it does; `live` returns when everything is let go."""
-        if self._aborted is None:
-            self._aborted = reason
-            if self._init.exit_code is None:
-                self._init.exit_code = exit_code
-            if self._scope is not None:
-                self._scope.reschedule(asyncio.get_running_loop().time())
+        if self._aborted is not None or self._over:
+            return
+        self._aborted = reason
+        if self._init.exit_code is None:
+            self._init.exit_code = exit_code
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def live(self) -> ContainerStatus:
         """The whole run. Always returns a status; `error` is why it did not end by itself."""
@@ -90,6 +91,8 @@ class Life:
         except Exception as error:
             _log.exception("container %s failed unexpectedly", self._launch.configuration.id)
             self.error = internal(f"{type(error).__name__}: {error}")
+        finally:
+            self._over = True
         self._timeline.mark("cleaned up")
         return self._status()
 
@@ -152,7 +155,10 @@ class Life:
         async with contextlib.AsyncExitStack() as stack:
             log = LogWriter(os.path.join(self._bundle, STDIO_LOG))
             stack.callback(log.close)
-            guest = await stack.enter_async_context(GuestClient.connect(vm.agent, timeout=BOOT_DEADLINE * self.speed))
+            connecting = stack.enter_async_context(
+                GuestClient.connect(vm.agent, timeout=2 * BOOT_DEADLINE * self.speed)
+            )
+            guest = await vm.guard(connecting, doing="booting the virtual machine", deadline=BOOT_DEADLINE)
             uptime = guest.info.uptime_ms / 1000
             self._timeline.mark("kernel entered", ago=uptime)
             self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)

@@ -97,12 +97,12 @@ class ContainerProcess:
         guest, _ = self._running()
         await guest.signal(number, timeout=timeout)
 
-    async def resize(self, size: WindowSize) -> None:
+    async def resize(self, size: WindowSize, *, timeout: float | None = None) -> None:
         """Set the window size. Raises ContainerError(invalidState) when it does not run, or without a terminal."""
         guest, _ = self._running()
         if not self.terminal:
             raise invalid_state(f"process {self.id} has no terminal")
-        await guest.resize(size)
+        await guest.resize(size, timeout=timeout)
 
     @property
     def oom_killed(self) -> bool:

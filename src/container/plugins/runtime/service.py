@@ -12,7 +12,7 @@ from container.model.container import ContainerState, ContainerStatus
 from container.model.event import ProcessEvent, Progress
 from container.model.launch import Launch
 from container.model.process import ProcessConfiguration, WindowSize
-from container.plugins.runtime.life import Life
+from container.plugins.runtime.life import REQUEST_DEADLINE, Life
 from container.plugins.runtime.process import ContainerProcess
 from container.plugins.runtime.states import Booting, Running, State, Stopped, Stopping, Waiting, status_of
 from container.plugins.runtime.stdio import Streams
@@ -132,6 +132,7 @@ class RuntimeService:
                     stdout=streams.stdout is not None or configuration.terminal,
                     stderr=streams.stderr is not None,
                     size=streams.window(),
+                    timeout=self._within(REQUEST_DEADLINE),
                 )
             )
             await process.relay()
@@ -154,7 +155,7 @@ class RuntimeService:
 
     async def resize(self, process: str, size: WindowSize) -> None:
         """Set the window size of a process's terminal."""
-        await self._process(process).resize(size)
+        await self._process(process).resize(size, timeout=self._within(SIGNAL_DEADLINE))
 
     async def stop(self, number: int, timeout: float) -> None:
         """Signal, `timeout` seconds, KILL, power off; returns when everything is cleaned up. Stopped: at once.

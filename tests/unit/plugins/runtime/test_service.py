@@ -51,6 +51,10 @@ class Fixture:
         raise AssertionError(f"never {state}")
 
     @property
+    def relay(self):
+        return self.service._state.init._relay
+
+    @property
     def init(self):
         return self.guest.processes["box"]
 
@@ -177,6 +181,21 @@ async def test_a_guest_that_does_not_end_is_switched_off(box, monkeypatch):
     assert box.machine.log[-1] == "gone"
     assert codes(await task) == [137]
     assert "switched off" in box.status_file()["reason"]
+
+
+async def test_stop_while_a_reader_is_slow_after_the_machine_died(box, monkeypatch):
+    monkeypatch.setattr(service_module, "FLUSH_DEADLINE", 0.05)
+    task = await box.running()
+    reading = asyncio.Event()
+    box.relay.flushing = reading
+    box.init.lose()
+    box.machine.died.set_result("QEMU was ended by SIGKILL")
+    while box.machine.log[-1] != "gone":
+        await asyncio.sleep(0.01)
+    stopping = box.group.create_task(box.service.stop(15, 5))
+    await asyncio.wait_for(stopping, 2)
+    with pytest.raises(ContainerError, match="SIGKILL"):
+        await task
 
 
 async def test_stop_while_the_process_ends_by_itself(box):
