@@ -18,6 +18,14 @@ MODES = ("auto", "none", "ansi", "plain", "color")
 OPTION = Option(
     "progress", "--progress", "How progress is shown", value="type", default="auto", choices=MODES, group=GROUP
 )
+CREATE_STEPS = (
+    "Fetching image",
+    "Unpacking image",
+    "Fetching kernel",
+    "Fetching init image",
+    "Unpacking init image",
+)
+RUN_STEPS = (*CREATE_STEPS, "Starting container")
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1  # seconds between two frames of the spinner
 PLAIN_INTERVAL = 1.0
@@ -26,16 +34,19 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 CYAN, RESET = "\x1b[36m", "\x1b[0m"
 
 
-def create(mode: str) -> Progress:
-    """The display for a `--progress` word; `ansi` and `color` show nothing when standard error is no terminal."""
+def create(mode: str, steps: tuple[str, ...] = ()) -> Progress:
+    """The display for a `--progress` word; `ansi` and `color` show nothing when standard error is no terminal.
+
+    `steps` are the descriptions of the task's steps, for events that do not say where they are.
+    """
     terminal = os.isatty(2)
     if mode == "auto":
         mode = "ansi" if terminal else "plain"
     if mode == "plain":
-        return Plain()
+        return Plain(State(steps))
     if mode == "none" or not terminal:
         return Progress()
-    return Animated(color=mode == "color" and "NO_COLOR" not in os.environ)
+    return Animated(State(steps), color=mode == "color" and "NO_COLOR" not in os.environ)
 
 
 class Progress:
@@ -57,8 +68,9 @@ class Progress:
 class State:
     """The latest event, with what is derived from the ones before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: tuple[str, ...] = ()) -> None:
         self.started = time.monotonic()
+        self._steps = steps
         self.event: dict[str, Any] = {}
         self._task: tuple[Any, ...] = ()
         self._since = self.started
@@ -66,6 +78,8 @@ class State:
 
     def take(self, event: dict[str, Any]) -> None:
         """Replace the event; a new step starts a new measurement of speed."""
+        if not event.get("steps") and event.get("description") in self._steps:
+            event = {**event, "step": self._steps.index(event["description"]) + 1, "steps": len(self._steps)}
         task = (event.get("step"), event.get("description"))
         if task != self._task:
             self._task, self._since, self._first_bytes = task, time.monotonic(), event.get("bytes") or 0
@@ -126,8 +140,8 @@ def duration(seconds: float) -> str:
 class Plain(Progress):
     """Lines without escapes: at most one a second, and the last one."""
 
-    def __init__(self) -> None:
-        self._state = State()
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._shown = float("-inf")
         self._pending: str | None = None
 
@@ -153,9 +167,9 @@ class Plain(Progress):
 class Animated(Progress):
     """One line with a spinner, redrawn in place by a thread of its own."""
 
-    def __init__(self, *, color: bool) -> None:
+    def __init__(self, state: State, *, color: bool) -> None:
         self._color = color
-        self._state = State()
+        self._state = state
         self._visible = False
         self._frame = 0
         self._thread: threading.Thread | None = None

@@ -128,14 +128,14 @@ def test_logs_of_a_container(system: FakeSystem) -> None:
 
 def test_logs_of_an_unknown_container(system: FakeSystem) -> None:
     def fail(parameters: object, fds: object) -> object:
-        raise Reject("notFound", "container with ID web not found")
+        raise Reject("notFound", "failed to open container logs: container with ID web not found")
 
     system.answers["Containers.Logs"] = fail
     result = system.run("logs", "web")
     assert result.returncode == 1
     assert result.stderr == (
         "Error: failed to get logs for container web"
-        ' (cause: "internalError: "failed to open container logs: container with ID web not found"")\n'
+        ' (cause: "notFound: "failed to open container logs: container with ID web not found"")\n'
     )
 
 

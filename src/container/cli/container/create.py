@@ -9,7 +9,7 @@ from container.cli.spec import Command, Values
 
 def run(values: Values) -> int:
     """Write the record of a container; print its id."""
-    with progress.create("ansi") as display:
+    with progress.create("ansi", progress.CREATE_STEPS) as display:
         id = attach.create(create.request(values), display)
     attach.write_cidfile(values.cidfile, id)
     output.line(id)

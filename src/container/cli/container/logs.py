@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from container.cli import client, logfile
+from container.cli import client, failures, logfile
 from container.cli.spec import Argument, Command, Option, Values, flag, integer
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,10 @@ def _count(text: str) -> int:
 
 def run(values: Values) -> int:
     """Print what the process of a container wrote during its last start."""
-    failure = f"failed to get logs for container {values.id}"
     try:
         files = client.call("Containers.Logs", {"id": values.id})["files"]
     except ContainerError as error:
-        cause = ContainerError(ErrorCode.INTERNAL, f"failed to open container logs: {error.describe()}")
-        raise ContainerError(ErrorCode.INTERNAL, failure, error if error.cause else cause) from error
+        raise failures.because(f"failed to get logs for container {values.id}", error) from error
     decode: Callable[[Iterable[bytes]], Iterator[bytes]] = iter if values.boot else logfile.decode
     show(files["boot" if values.boot else "stdio"], decode, count=values.lines, follow=values.follow)
     return 0

@@ -14,7 +14,7 @@ def run(values: Values) -> int:
     session = attach.Session(
         request.get("id", ""), tty=values.tty, interactive=values.interactive, attached=not values.detach
     )
-    with progress.create(values.progress) as display:
+    with progress.create(values.progress, progress.RUN_STEPS) as display:
         session.id = attach.create(request, display)
         running = False
 
