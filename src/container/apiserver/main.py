@@ -48,8 +48,13 @@ async def run(roots: Roots, debug: bool) -> None:
             asked = record.configuration
             return catalogue.network_job(asked, record.ipv4_subnet, record.ipv6_subnet)
 
+        async def users_of(network: str) -> list[str]:
+            return await containers.on_network(network)
+
         defaults = config.network_defaults(tables)
-        networks = NetworksService(entities(roots), network_job, RemoteNetworkHelpers(), supervisor, defaults)
+        networks = NetworksService(
+            entities(roots), network_job, RemoteNetworkHelpers(), supervisor, defaults, users_of, tasks
+        )
         records = ContainerRecords(roots)
         helpers = SupervisedHelpers(catalogue, supervisor)
         launches = Launches(system, networks)

@@ -54,6 +54,12 @@ def containers(*, all: bool) -> list[dict[str, Any]]:
     return found
 
 
+def networks() -> list[dict[str, Any]]:
+    """Networks as `network list` shows them."""
+    found: list[dict[str, Any]] = call("Networks.List", timeout=LIST_TIMEOUT)["networks"]
+    return found
+
+
 def container(id: str) -> dict[str, Any]:
     """One container. Raises ContainerError(notFound) `get failed: container X not found`."""
     from container.errors import ContainerError, ErrorCode, not_found

@@ -54,6 +54,19 @@ IMAGE = Noun(
     "i",
 )
 
+NETWORK = Noun(
+    "network",
+    "Manage networks",
+    [
+        Verb("create", "network.create", "Create a network"),
+        Verb("delete", "network.delete", "Delete networks", "rm"),
+        Verb("inspect", "network.inspect", "Show everything that is known of networks"),
+        Verb("list", "network.list", "List networks", "ls"),
+        Verb("prune", "network.prune", "Delete networks that no container refers to"),
+    ],
+    "n",
+)
+
 SYSTEM = Noun(
     "system",
     "Manage the services of the system",
@@ -90,7 +103,7 @@ GROUPS: list[tuple[str, list[Verb | Noun]]] = [
         ],
     ),
     ("IMAGE", [IMAGE]),
-    ("OTHER", [SYSTEM]),
+    ("OTHER", [NETWORK, SYSTEM]),
 ]
 
 ROOT = Noun(

@@ -64,6 +64,19 @@ class NetworkConfiguration:
 
 
 @dataclass(frozen=True)
+class NetworkRequest:
+    """`network create` as the user typed it; a subnet that is None is chosen by the system."""
+
+    name: str
+    mode: NetworkMode = NetworkMode.NAT
+    plugin: str = "container-network-bridge"
+    ipv4_subnet: str | None = field(default=None, metadata={"json": "ipv4Subnet"})
+    ipv6_subnet: str | None = field(default=None, metadata={"json": "ipv6Subnet"})
+    labels: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class NetworkStatus:
     """The subnets in force."""
 
@@ -79,3 +92,11 @@ class Network:
     id: str
     configuration: NetworkConfiguration
     status: NetworkStatus
+
+
+@dataclass(frozen=True)
+class NetworkPruneResult:
+    """Names of the networks that went, and why others did not, by name."""
+
+    deleted: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)

@@ -38,7 +38,7 @@ class Creation:
         configuration.check(request)
         self._helpers.of(id, request.runtime)
         networks = configuration.networks(request, id, self._domain)
-        await self._launches.check(request, [item.network for item in networks])
+        await self._launches.check(request, networks)
         platform = request.platform or Platform("linux", self._architecture)
         rootfs = None
         async with self._images.prepare(request.image, platform) as events:

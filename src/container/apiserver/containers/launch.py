@@ -5,6 +5,7 @@ from typing import Protocol
 from container.apiserver.containers.records import ContainerRecord
 from container.model.container import ContainerRequest
 from container.model.launch import Launch, NetworkService
+from container.model.network import AttachmentConfiguration
 from container.model.system import Accelerator, Kernel
 
 
@@ -21,8 +22,8 @@ class Machines(Protocol):
 class NetworkDirectory(Protocol):
     """Which networks there are (the networks service)."""
 
-    async def check(self, network: str) -> None:
-        """Raises ContainerError(notFound) `network X not found`."""
+    async def check(self, attachment: AttachmentConfiguration) -> None:
+        """Raises ContainerError: notFound `network X not found`, invalidArgument for an address that it cannot give."""
 
     async def service(self, network: str) -> NetworkService:
         """Where the helper of a network listens, which is registered by then. Raises ContainerError."""
@@ -35,10 +36,10 @@ class Launches:
         self._machines = machines
         self._networks = networks
 
-    async def check(self, request: ContainerRequest, networks: list[str]) -> None:
+    async def check(self, request: ContainerRequest, networks: list[AttachmentConfiguration]) -> None:
         """Refuse at creation what could not start. Raises ContainerError."""
-        for network in networks:
-            await self._networks.check(network)
+        for attachment in networks:
+            await self._networks.check(attachment)
         await self._machines.kernel(request.kernel)
 
     async def launch(self, record: ContainerRecord) -> Launch:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from container import paths
 from container.apiserver.background import Background
-from container.apiserver.containers import merge, names
+from container.apiserver.containers import configuration, merge, names
 from container.apiserver.containers.container import Container
 from container.apiserver.containers.creation import Creation
 from container.apiserver.containers.helper import Helpers
@@ -45,7 +45,7 @@ class ContainersService:
         self._tasks = tasks
         self._containers = lifecycle.containers
         self._corrupt: dict[str, Corrupt] = {}
-        self._claimed: set[str] = set()  # ids of containers that are being made
+        self._claimed: dict[str, list[str]] = {}  # ids of containers that are being made, and their networks
         self._recovered = asyncio.Event()
 
     async def recover(self) -> None:
@@ -76,7 +76,7 @@ class ContainersService:
         id = names.choose_id(request.id)
         if id in self._containers or id in self._claimed or id in self._corrupt:
             raise ContainerError(ErrorCode.EXISTS, f"container already exists: {id}")
-        self._claimed.add(id)
+        self._claimed[id] = [item.network for item in configuration.networks(request, id, None)]
         try:
             async with aclosing(self._creation.make(request, id)) as items:
                 async for item in items:
@@ -85,7 +85,7 @@ class ContainersService:
                     else:
                         await self._tasks.complete(self._commit(item), f"the creation of {id}")
         finally:
-            self._claimed.discard(id)
+            self._claimed.pop(id, None)
         yield CreateEvent(id=id)
 
     async def start(self, id: str, streams: Streams, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
@@ -171,6 +171,15 @@ class ContainersService:
             else:
                 raise invalid_state(f"container {id} is running and can not be deleted")
         await self._lifecycle.discard(container)
+
+    async def on_network(self, network: str) -> list[str]:
+        """Ids of the containers that refer to a network, running or not, also of those that are being made."""
+        await self._recovered.wait()
+        found = {id for id, networks in self._claimed.items() if network in networks}
+        for id, container in self._containers.items():
+            if any(item.network == network for item in container.configuration.networks):
+                found.add(id)
+        return sorted(found)
 
     async def list(self, all: bool) -> list[ContainerSnapshot]:
         """Snapshots from memory, sorted by id; asks no helper."""

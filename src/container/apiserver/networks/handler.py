@@ -2,7 +2,7 @@
 
 from container.api.networks import Networks
 from container.apiserver.networks.service import NetworksService
-from container.model.network import Network
+from container.model.network import Network, NetworkPruneResult, NetworkRequest
 
 
 class NetworksHandler(Networks):
@@ -13,3 +13,12 @@ class NetworksHandler(Networks):
 
     async def List(self) -> list[Network]:
         return await self._service.list()
+
+    async def Create(self, *, request: NetworkRequest) -> Network:
+        return await self._service.create(request)
+
+    async def Delete(self, *, id: str) -> None:
+        await self._service.delete(id)
+
+    async def Prune(self) -> NetworkPruneResult:
+        return await self._service.prune()

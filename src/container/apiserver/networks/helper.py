@@ -1,7 +1,6 @@
 """The helpers of networks behind their sockets."""
 
 from container.api.network import Network
-from container.apiserver.networks.service import STATUS_TIMEOUT
 from container.ipc.client import Client
 from container.model.network import NetworkStatus
 
@@ -9,6 +8,6 @@ from container.model.network import NetworkStatus
 class RemoteNetworkHelpers:
     """See NetworkHelpers."""
 
-    async def status(self, socket_path: str) -> NetworkStatus:
+    async def status(self, socket_path: str, timeout: float) -> NetworkStatus:
         """As `Network.Status`."""
-        return await Client(socket_path, timeout=STATUS_TIMEOUT).call(Network.Status)
+        return await Client(socket_path, timeout=timeout).call(Network.Status)

@@ -16,3 +16,8 @@ def parse_labels(words: list[str]) -> dict[str, str]:
             raise invalid_argument(f"invalid label format {word}")
         found[key] = values[0] if values else ""
     return found
+
+
+def parse_pairs(words: list[str]) -> dict[str, str]:
+    """Labels and options of networks and volumes: split at the first `=` only; without one the value is empty."""
+    return {key: value for key, _, value in (word.partition("=") for word in words)}

@@ -12,7 +12,7 @@ from container.model.container import ContainerState, ContainerStatus
 from container.model.event import PrepareEvent, ProcessEvent, Progress
 from container.model.image import Descriptor, ImageDescription, Platform, Rootfs, RootfsLayer
 from container.model.launch import Launch, NetworkService
-from container.model.network import Attachment
+from container.model.network import Attachment, AttachmentConfiguration
 from container.model.process import ProcessConfiguration, WindowSize
 from container.model.system import Accelerator, Kernel
 
@@ -69,10 +69,10 @@ class FakeMachines:
 class FakeNetworks:
     """The default network."""
 
-    async def check(self, network: str) -> None:
+    async def check(self, attachment: AttachmentConfiguration) -> None:
         """Only the default one exists."""
-        if network != "default":
-            raise not_found(f"network {network} not found")
+        if attachment.network != "default":
+            raise not_found(f"network {attachment.network} not found")
 
     async def service(self, network: str) -> NetworkService:
         """Its helper."""

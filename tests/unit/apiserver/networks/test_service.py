@@ -1,18 +1,27 @@
 """The default network: made once, its helper registered at each start, kept while it runs."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
 
+from container.apiserver.background import Background
 from container.apiserver.catalogue import Catalogue
 from container.apiserver.networks.records import NetworkRecord, entities
 from container.apiserver.networks.service import NetworksService
 from container.config import NetworkDefaults
 from container.errors import ContainerError, ErrorCode
 from container.model.job import Job, JobState, JobStatus
-from container.model.network import NetworkStatus
+from container.model.network import (
+    AttachmentConfiguration,
+    AttachmentOptions,
+    NetworkMode,
+    NetworkRequest,
+    NetworkStatus,
+)
 from container.paths import Roots
 
 
@@ -46,7 +55,7 @@ class FakeNetworkHelpers:
 
     answer: NetworkStatus | None = None
 
-    async def status(self, socket_path: str) -> NetworkStatus:
+    async def status(self, socket_path: str, timeout: float) -> NetworkStatus:
         if self.answer is None:
             raise ContainerError(ErrorCode.TIMEOUT, "no answer")
         return self.answer
@@ -55,11 +64,13 @@ class FakeNetworkHelpers:
 class House:
     """A networks service and what is behind it."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, tasks: Background) -> None:
         self.roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
         self.supervisor = FakeSupervisor()
         self.helpers = FakeNetworkHelpers()
         self.defaults = NetworkDefaults(None, None)
+        self.tasks = tasks
+        self.users: dict[str, list[str]] = {}
 
     async def service(self) -> NetworksService:
         """A fresh service that has loaded its records."""
@@ -68,7 +79,12 @@ class House:
         def job(record: NetworkRecord) -> Job:
             return catalogue.network_job(record.configuration, record.ipv4_subnet, record.ipv6_subnet)
 
-        service = NetworksService(entities(self.roots), job, self.helpers, self.supervisor, self.defaults)
+        async def users(network: str) -> list[str]:
+            return self.users.get(network, [])
+
+        service = NetworksService(
+            entities(self.roots), job, self.helpers, self.supervisor, self.defaults, users, self.tasks
+        )
         await service.load()
         return service
 
@@ -80,9 +96,14 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A system without networks."""
-    return House(tmp_path)
+    async with Background() as tasks:
+        yield House(tmp_path, tasks)
+
+
+def _attachment(network: str, **options: str) -> AttachmentConfiguration:
+    return AttachmentConfiguration(network, AttachmentOptions("c", **options))  # type: ignore[arg-type]
 
 
 def _value(arguments: list[str], option: str) -> str:
@@ -131,9 +152,9 @@ async def test_the_helper_says_what_is_in_force(house: House) -> None:
 
 async def test_an_unknown_network(house: House) -> None:
     service = await house.service()
-    await service.check("default")
+    await service.check(_attachment("default"))
     with pytest.raises(ContainerError, match="network nope not found"):
-        await service.check("nope")
+        await service.check(_attachment("nope"))
     with pytest.raises(ContainerError, match="network nope not found"):
         await service.service("nope")
 
@@ -157,3 +178,90 @@ async def test_a_record_that_cannot_be_read(house: House, caplog: pytest.LogCapt
     with pytest.raises(ContainerError, match="network default is not available") as caught:
         await service.service("default")
     assert caught.value.cause is not None
+
+
+async def test_networks_get_subnets_that_do_not_overlap(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("container.linux.routes.ipv4_subnets", lambda: [IPv4Network("192.168.66.0/23")])
+    service = await house.service()
+    made = [await service.create(NetworkRequest(name)) for name in ("a", "b")]
+    assert [each.status.ipv4_subnet for each in made] == ["192.168.65.0/24", "192.168.68.0/24"]
+    every = [IPv6Network(each.status.ipv6_subnet or "") for each in await service.list()]
+    assert len({subnet.supernet(new_prefix=48) for subnet in every}) == 1
+    assert len(set(every)) == 3
+    assert made[0].configuration.ipv4_subnet is None
+
+
+async def test_a_network_is_what_was_asked_for(house: House) -> None:
+    service = await house.service()
+    request = NetworkRequest(
+        "db", NetworkMode.HOST_ONLY, ipv4_subnet="10.9.8.7/16", labels={"tier": "db"}, options={"uplink": "pasta"}
+    )
+    network = await service.create(request)
+    assert network.configuration.ipv4_subnet == network.status.ipv4_subnet == "10.9.0.0/16"
+    job = next(job for job in house.supervisor.jobs.values() if "db" in job.arguments)
+    assert _value(job.arguments, "--mode") == "hostOnly"
+    assert _value(job.arguments, "--option") == "uplink=pasta"
+    house.supervisor.jobs.clear()
+    again = await (await house.service()).list()
+    assert [each.id for each in again] == ["db", "default"]
+    assert again[0] == network
+    assert len(house.supervisor.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "text"),
+    [
+        (NetworkRequest("default"), ErrorCode.EXISTS, "network default already exists"),
+        (NetworkRequest("none"), ErrorCode.INVALID_ARGUMENT, "network none is not a valid name"),
+        (NetworkRequest("A"), ErrorCode.INVALID_ARGUMENT, "invalid network name: A"),
+        (NetworkRequest("a" * 64), ErrorCode.INVALID_ARGUMENT, "invalid network name"),
+        (
+            NetworkRequest("a", ipv4_subnet="192.168.0.0/16"),
+            ErrorCode.EXISTS,
+            "IPv4 subnet 192.168.0.0/16 overlaps an existing network with subnet 192.168.64.0/24",
+        ),
+        (NetworkRequest("a", ipv4_subnet="10.0.0.0/31"), ErrorCode.INVALID_ARGUMENT, "invalid CIDR"),
+        (NetworkRequest("a", ipv4_subnet="127.0.0.0/24"), ErrorCode.INVALID_ARGUMENT, "invalid CIDR"),
+        (NetworkRequest("a", ipv6_subnet="fd00::/56"), ErrorCode.INVALID_ARGUMENT, "must be a /64"),
+        (NetworkRequest("a", labels={"Upper": ""}), ErrorCode.INVALID_ARGUMENT, "invalid_label_key_content"),
+        (NetworkRequest("a", labels={"k" * 129: ""}), ErrorCode.INVALID_ARGUMENT, "invalid_label_key_length"),
+        (NetworkRequest("a", labels={"k": "v" * 4095}), ErrorCode.INVALID_ARGUMENT, "invalid_label_length"),
+        (NetworkRequest("a", plugin="p"), ErrorCode.NOT_FOUND, "unable to locate network plugin p"),
+    ],
+)
+async def test_a_network_that_cannot_be(house: House, request_: NetworkRequest, code: ErrorCode, text: str) -> None:
+    service = await house.service()
+    with pytest.raises(ContainerError, match=text) as caught:
+        await service.create(request_)
+    assert caught.value.code is code
+    assert [each.id for each in await service.list()] == ["default"]
+
+
+async def test_a_network_in_use_stays(house: House) -> None:
+    service = await house.service()
+    for name in ("a", "b"):
+        await service.create(NetworkRequest(name))
+    house.users["a"] = ["web", "x"]
+    with pytest.raises(ContainerError, match="cannot delete subnet a with referring containers: web, x"):
+        await service.delete("a")
+    with pytest.raises(ContainerError, match="cannot delete a builtin network: default"):
+        await service.delete("default")
+    with pytest.raises(ContainerError, match="network nope not found"):
+        await service.delete("nope")
+    result = await service.prune()
+    assert (result.deleted, result.failed) == (["b"], {})
+    assert [each.id for each in await service.list()] == ["a", "default"]
+    assert len(house.supervisor.jobs) == 2
+
+
+async def test_an_address_that_is_asked_for(house: House) -> None:
+    service = await house.service()
+    await service.check(_attachment("default", ipv4_address="192.168.64.2"))
+    for options in (
+        {"ipv4_address": "192.168.64.1"},
+        {"ipv4_address": "192.168.64.255"},
+        {"ipv4_address": "10.0.0.1"},
+        {"ipv6_address": "fd00::9"},
+    ):
+        with pytest.raises(ContainerError, match=r"network default \(.*\) has no address"):
+            await service.check(_attachment("default", **options))
