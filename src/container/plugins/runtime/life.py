@@ -117,7 +117,7 @@ class Life:
         attached = await answers()
         self._timeline.mark("networks attached")
         nics = [Nic(item.attachment.mac_address or "", item.tap) for item in attached]
-        spec = plan.machine(self._launch, initramfs, disk, nics)
+        spec = plan.machine(self._launch, initramfs, disk, nics, len(os.sched_getaffinity(0)))
         boot_log = os.path.join(self._bundle, BOOT_LOG)
         vm = await stack.enter_async_context(VirtualMachine.start(spec, boot_log=boot_log))
         self._timeline.mark("QEMU started")

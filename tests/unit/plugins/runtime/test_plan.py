@@ -21,7 +21,7 @@ def contents(configuration, attachments):
 
 
 def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own():
-    spec = plan.machine(launch(), "/initramfs", "/upper", [Nic("f2:00:00:00:00:01", 7)])
+    spec = plan.machine(launch(), "/initramfs", "/upper", [Nic("f2:00:00:00:00:01", 7)], 8)
     assert (spec.cpus, spec.memory_in_bytes) == (2, (256 + 128) << 20)
     assert spec.disks == (
         Disk("/disk.vmdk", "image", format="vmdk", read_only=True),
@@ -30,8 +30,12 @@ def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own(
     assert (spec.kernel, spec.initramfs, spec.nics) == ("/vmlinux", "/initramfs", (Nic("f2:00:00:00:00:01", 7),))
 
 
+def test_the_machine_has_no_more_cpus_than_the_host():
+    assert plan.machine(launch(), "", "", [], 1).cpus == 1
+
+
 def test_kernel_arguments_of_the_user_are_passed_on():
-    assert plan.machine(configured(kernel_arguments=["debug"]), "", "", []).kernel_arguments == ("debug",)
+    assert plan.machine(configured(kernel_arguments=["debug"]), "", "", [], 1).kernel_arguments == ("debug",)
 
 
 def test_hosts_and_resolver_follow_the_first_network():
