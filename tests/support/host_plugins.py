@@ -57,7 +57,14 @@ def install(roots: Roots) -> None:
 class HostImages(Images):
     """Every image is there, but for `missing`."""
 
-    async def Prepare(self, *, reference: str, platform: Platform) -> AsyncIterator[PrepareEvent]:
+    async def Prepare(
+        self,
+        *,
+        reference: str,
+        platform: Platform,
+        scheme: str | None = None,
+        max_concurrent_downloads: int | None = None,
+    ) -> AsyncIterator[PrepareEvent]:
         if reference == "missing":
             raise not_found(f"image with reference {reference}")
         yield PrepareEvent(progress=Progress("Unpacking image", 1, 1))

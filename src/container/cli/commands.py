@@ -48,6 +48,9 @@ IMAGE = Noun(
         Verb("inspect", "image.inspect", "Show everything that is known of images"),
         Verb("list", "image.list", "List images", "ls"),
         Verb("load", "image.load", "Load images from an archive"),
+        Verb("prune", "image.prune", "Remove images that nothing uses"),
+        Verb("pull", "image.pull", "Fetch an image from a registry"),
+        Verb("push", "image.push", "Send an image to a registry"),
         Verb("save", "image.save", "Save images to an archive"),
         Verb("tag", "image.tag", "Give an image another name"),
     ],
@@ -67,10 +70,22 @@ NETWORK = Noun(
     "n",
 )
 
+REGISTRY = Noun(
+    "registry",
+    "Manage logins to registries",
+    [
+        Verb("list", "registry.list", "List the registries that you are logged in to", "ls"),
+        Verb("login", "registry.login", "Log in to a registry"),
+        Verb("logout", "registry.logout", "Log out from a registry"),
+    ],
+    "r",
+)
+
 SYSTEM = Noun(
     "system",
     "Manage the services of the system",
     [
+        Verb("df", "system.df", "Show what is on disk and how much of it is unused"),
         Noun("kernel", "Manage the guest kernel", [Verb("set", "system.kernel_set", "Set the default kernel")]),
         Verb("logs", "system.logs", "Show the log of the services"),
         Noun(
@@ -102,7 +117,7 @@ GROUPS: list[tuple[str, list[Verb | Noun]]] = [
             Verb("stop", "container.stop", "Stop containers"),
         ],
     ),
-    ("IMAGE", [IMAGE]),
+    ("IMAGE", [IMAGE, REGISTRY]),
     ("OTHER", [NETWORK, SYSTEM]),
 ]
 

@@ -1,4 +1,4 @@
-"""Progress of longer tasks on standard error (contract 1.6): one redrawn line, or plain lines, or nothing."""
+"""Progress of longer tasks on standard error (contract 1.6): redrawn lines, or plain ones, or nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 
 from container.cli import output, sizes
+from container.cli.bars import FULL, Bars
 from container.cli.spec import Option
 
 TYPE_CHECKING = False
@@ -30,6 +31,8 @@ FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1  # seconds between two frames of the spinner
 PLAIN_INTERVAL = 1.0
 ERASE = "\r\x1b[K"
+ERASE_BELOW = "\x1b[J"
+UP = "\x1b[{}A"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 CYAN, RESET = "\x1b[36m", "\x1b[0m"
 
@@ -165,12 +168,13 @@ class Plain(Progress):
 
 
 class Animated(Progress):
-    """One line with a spinner, redrawn in place by a thread of its own."""
+    """One line with a spinner, and one a part below it, redrawn in place by a thread of its own."""
 
     def __init__(self, state: State, *, color: bool) -> None:
         self._color = color
         self._state = state
-        self._visible = False
+        self._bars = Bars()
+        self._lines: int = 0  # on the screen now; the cursor is at the end of the last one
         self._frame = 0
         self._thread: threading.Thread | None = None
         self._lock: threading.Lock | None = None
@@ -184,6 +188,7 @@ class Animated(Progress):
         with self._lock:
             if event.get("description"):
                 self._state.take(event)
+                self._bars.take(event.get("parts") or [])
                 self._draw()
             else:
                 self._erase()
@@ -201,25 +206,39 @@ class Animated(Progress):
         while not self._stop.wait(TICK):
             with self._lock:
                 self._frame += 1
-                if self._visible:
+                if self._lines:
                     self._draw()
 
     def _draw(self) -> None:
         try:
-            width = os.get_terminal_size(2).columns or 80
+            width, height = os.get_terminal_size(2)
         except OSError:
-            width = 80
+            width, height = 0, 0
+        width, height = width or 80, height or 24
         spinner = FRAMES[self._frame % len(FRAMES)]
-        text = self._state.line(width, spinner)
-        if self._color:
-            text = text.replace(spinner, f"{CYAN}{spinner}{RESET}", 1)
-        output.error_write(("" if self._visible else HIDE_CURSOR) + ERASE + text)
-        self._visible = True
+        lines = [self._state.line(width, spinner), *self._bars.lines(width, height - 2)]
+        shrunk = ERASE_BELOW if len(lines) < self._lines else ""
+        text = "\n".join(ERASE + self._colored(line, spinner) for line in lines)
+        output.error_write(self._to_first_line() + ("" if self._lines else HIDE_CURSOR) + text + shrunk)
+        self._lines = len(lines)
+
+    def _colored(self, line: str, spinner: str) -> str:
+        if not self._color:
+            return line
+        line = line.replace(spinner, f"{CYAN}{spinner}{RESET}", 1)
+        if FULL in line:
+            line = f"{CYAN}{FULL}".join(line.split(FULL, 1))
+            line = f"{FULL}{RESET}".join(line.rsplit(FULL, 1))
+        return line
+
+    def _to_first_line(self) -> str:
+        return UP.format(self._lines - 1) if self._lines > 1 else ""
 
     def _erase(self) -> None:
-        if self._visible:
-            output.error_write(ERASE + SHOW_CURSOR)
-            self._visible = False
+        if self._lines:
+            below = ERASE_BELOW if self._lines > 1 else ""
+            output.error_write(self._to_first_line() + ERASE + below + SHOW_CURSOR)
+            self._lines = 0
 
     def finish(self) -> None:
         """See `Progress`."""

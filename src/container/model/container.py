@@ -2,12 +2,11 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
 
 from container.model.image import ImageDescription, Platform
 from container.model.mount import Mount
 from container.model.network import Attachment, AttachmentConfiguration
-from container.model.port import PublishPort
+from container.model.port import PublishPort, PublishSocket
 from container.model.process import ProcessConfiguration, ProcessRequest
 
 
@@ -53,7 +52,9 @@ class ContainerRequest:
     labels: dict[str, str] = field(default_factory=dict)
     mounts: list[Mount] = field(default_factory=list)
     published_ports: list[PublishPort] = field(default_factory=list)
-    published_sockets: list[dict[str, Any]] = field(default_factory=list)
+    published_sockets: list[PublishSocket] = field(default_factory=list)
+    hostname: str | None = None  # None = the id up to its first dot
+    extra_hosts: list[str] = field(default_factory=list)  # `name:address`, further lines of /etc/hosts
     networks: list[AttachmentConfiguration] | None = None  # None = the default network, [] = none
     dns: DNSConfiguration | None = field(default_factory=DNSConfiguration)  # None = --no-dns
     cap_add: list[str] = field(default_factory=list)
@@ -71,6 +72,8 @@ class ContainerRequest:
     virtualization: bool = False
     ssh: bool = False
     runtime: str = "container-runtime-linux"
+    scheme: str = "auto"  # how an image that is not here is fetched
+    max_concurrent_downloads: int = 3
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class ContainerConfiguration:
     runtime_handler: str = "container-runtime-linux"
     mounts: list[Mount] = field(default_factory=list)
     published_ports: list[PublishPort] = field(default_factory=list)
-    published_sockets: list[dict[str, Any]] = field(default_factory=list)
+    published_sockets: list[PublishSocket] = field(default_factory=list)
     networks: list[AttachmentConfiguration] = field(default_factory=list)
     dns: DNSConfiguration | None = None
     labels: dict[str, str] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class ContainerConfiguration:
     stop_signal: str | None = None
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
+    hostname: str | None = None  # ours: other than the id up to its first dot
+    extra_hosts: list[str] = field(default_factory=list)  # ours: `name:address`
     kernel: str | None = None  # ours: a kernel other than the default
     kernel_arguments: list[str] = field(default_factory=list)  # ours
     auto_remove: bool = False  # ours

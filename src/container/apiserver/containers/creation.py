@@ -41,7 +41,8 @@ class Creation:
         await self._launches.check(request, networks)
         platform = request.platform or Platform("linux", self._architecture)
         rootfs = None
-        async with self._images.prepare(request.image, platform) as events:
+        fetch = (request.scheme, request.max_concurrent_downloads)
+        async with self._images.prepare(request.image, platform, *fetch) as events:
             async for event in events:
                 if event.progress is not None:
                     yield event.progress

@@ -26,7 +26,9 @@ STOP_MARGIN = 60.0  # seconds beyond the stop timeout in which a helper must be 
 class ImageStore(Protocol):
     """What is asked of the image helper."""
 
-    def prepare(self, reference: str, platform: Platform) -> AbstractAsyncContextManager[AsyncIterator[PrepareEvent]]:
+    def prepare(
+        self, reference: str, platform: Platform, scheme: str, max_concurrent_downloads: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[PrepareEvent]]:
         """As `Images.Prepare`."""
 
 
@@ -64,9 +66,17 @@ class RemoteImageStore:
     def __init__(self, socket_path: str) -> None:
         self._client = Client(socket_path)
 
-    def prepare(self, reference: str, platform: Platform) -> AbstractAsyncContextManager[AsyncIterator[PrepareEvent]]:
+    def prepare(
+        self, reference: str, platform: Platform, scheme: str, max_concurrent_downloads: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[PrepareEvent]]:
         """As `Images.Prepare`."""
-        return self._client.stream(Images.Prepare, reference=reference, platform=platform)
+        return self._client.stream(
+            Images.Prepare,
+            reference=reference,
+            platform=platform,
+            scheme=scheme,
+            max_concurrent_downloads=max_concurrent_downloads,
+        )
 
 
 class RemoteRuntimeHelper:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 
-from container.cli.options import labels, mounts, networks, platform, ports, process, security, size
+from container.cli.options import fetch, labels, mounts, networks, platform, ports, process, security, size
 from container.cli.spec import Argument, Option, Values, flag, integer
-from container.errors import invalid_argument, not_found
+from container.errors import not_found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 RESOURCE, MANAGEMENT = "RESOURCE OPTIONS", "MANAGEMENT OPTIONS"
-REGISTRY, FETCH = "REGISTRY OPTIONS", "IMAGE FETCH OPTIONS"
 RUNTIME = "container-runtime-linux"
-DOWNLOADS = 3
 
 
 def _cpus(text: str) -> int:
@@ -44,6 +42,7 @@ RESOURCE_OPTIONS = [
     ),
 ]
 MANAGEMENT_OPTIONS = [
+    _many("add_host", "--add-host", "Add a line to /etc/hosts, name:address or name:host-gateway", "host"),
     *platform.options(MANAGEMENT, os_default="linux"),
     _many("cap_add", "--cap-add", "Add a Linux capability", "cap"),
     _many("cap_drop", "--cap-drop", "Drop a Linux capability", "cap"),
@@ -54,6 +53,7 @@ MANAGEMENT_OPTIONS = [
     _many("dns_options", "--dns-option", "Resolver option", "option"),
     _many("dns_search", "--dns-search", "DNS search domain", "domain"),
     _one("entrypoint", "--entrypoint", "Program in place of the image's entrypoint", "cmd"),
+    _one("hostname", "--hostname", "Host name in the container, its id if not given", "name"),
     _flag("init", "--init", "Run a small init as first process, which forwards signals and reaps"),
     _one("init_image", "--init-image", "Image that the guest boots", "image"),
     _one("kernel", "-k, --kernel", "Guest kernel in place of the default", "path"),
@@ -63,7 +63,12 @@ MANAGEMENT_OPTIONS = [
     _many("read_only_path", "--read-only-path", "Make a path read-only (experimental); NONE clears the list", "path"),
     _many("mount", "--mount", "Mount, type=<>,source=<>,target=<>,readonly", "mount"),
     _one("name", "--name", "Name of the container, which is its id", "name"),
-    _many("network", "--network", "Attach to a network, name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N]", "network"),
+    _many(
+        "network",
+        "--network",
+        "Attach to a network, name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A][,ip6=A][,alias=N]",
+        "network",
+    ),
     _flag("no_dns", "--no-dns", "Write no /etc/resolv.conf"),
     _many("publish", "-p, --publish", "Publish a port, [host-ip:]host-port:container-port[/protocol]", "spec"),
     _many("publish_socket", "--publish-socket", "Publish a unix socket, host_path:container_path", "spec"),
@@ -77,27 +82,6 @@ MANAGEMENT_OPTIONS = [
     _many("volume", "-v, --volume", "Mount a volume or a path of the host", "volume"),
     _flag("virtualization", "--virtualization", "Allow virtual machines in the container"),
 ]
-REGISTRY_OPTIONS = [
-    Option(
-        "scheme",
-        "--scheme",
-        "Scheme of the registry: http, https, auto",
-        value="scheme",
-        default="auto",
-        group=REGISTRY,
-    )
-]
-FETCH_OPTIONS = [
-    Option(
-        "downloads",
-        "--max-concurrent-downloads",
-        "Most downloads at a time",
-        value="count",
-        default=DOWNLOADS,
-        parse=integer,
-        group=FETCH,
-    )
-]
 ARGUMENTS = [
     Argument("image", "image", "The image"),
     Argument(
@@ -108,21 +92,13 @@ ARGUMENTS = [
 
 def options(progress: list[Option]) -> list[Option]:
     """All options in the order of the help; `progress` is the group that only `run` has."""
-    groups = (process.OPTIONS, RESOURCE_OPTIONS, MANAGEMENT_OPTIONS, REGISTRY_OPTIONS, progress, FETCH_OPTIONS)
+    groups = (process.OPTIONS, RESOURCE_OPTIONS, MANAGEMENT_OPTIONS, [fetch.SCHEME], progress, [fetch.DOWNLOADS])
     return [option for group in groups for option in group]
-
-
-def check_fetch(values: Values) -> None:
-    """The values of `--scheme` and `--max-concurrent-downloads`."""
-    if values.scheme not in ("auto", "http", "https"):
-        raise invalid_argument(f"unsupported scheme {values.scheme}")
-    if values.downloads < 1:
-        raise invalid_argument(f"maximum number of concurrent downloads must be greater than 0, got {values.downloads}")
 
 
 def request(values: Values) -> dict[str, Any]:
     """The ContainerRequest in JSON shape. Raises ContainerError(invalidArgument) with the contract's texts."""
-    check_fetch(values)
+    fetch.check(values)
     found: dict[str, Any] = {
         "image": values.image,
         "process": process.request(values, values.arguments),
@@ -141,13 +117,17 @@ def request(values: Values) -> dict[str, Any]:
         "virtualization": values.virtualization,
         "ssh": values.ssh,
         "runtime": values.runtime,
+        "scheme": values.scheme,
+        "maxConcurrentDownloads": values.downloads,
         "dns": networks.parse_dns(values),
+        "extraHosts": networks.parse_hosts(values.add_host),
     }
     optional = {
         "id": values.name,
         "cpus": values.cpus,
         "memoryInBytes": None if values.memory is None else size.parse_memory(values.memory),
         "networks": networks.parse_networks(values.network),
+        "hostname": networks.parse_hostname(values.hostname),
         "kernel": None if values.kernel is None else _kernel(values.kernel),
         "initImage": values.init_image,
         "shmSize": None if values.shm_size is None else size.parse_size(values.shm_size),

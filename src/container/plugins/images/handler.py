@@ -43,7 +43,14 @@ class ImagesHandler(Images):
         """See `container.api.images`."""
         return await self._service.tag(source, target)
 
-    async def Prepare(self, *, reference: str, platform: Platform) -> AsyncIterator[PrepareEvent]:
+    async def Prepare(
+        self,
+        *,
+        reference: str,
+        platform: Platform,
+        scheme: str | None = None,
+        max_concurrent_downloads: int | None = None,
+    ) -> AsyncIterator[PrepareEvent]:
         """See `container.api.images`."""
         async for event in events(lambda report: self._service.prepare(reference, platform, report)):
             yield event

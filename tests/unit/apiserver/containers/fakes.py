@@ -36,7 +36,9 @@ class FakeImages:
         self.cancelled = False
 
     @asynccontextmanager
-    async def prepare(self, reference: str, platform: Platform) -> AsyncGenerator[AsyncIterator[PrepareEvent], None]:
+    async def prepare(
+        self, reference: str, platform: Platform, scheme: str, max_concurrent_downloads: int
+    ) -> AsyncGenerator[AsyncIterator[PrepareEvent], None]:
         """Progress and the root file system."""
         if reference != "busybox":
             raise not_found(f"image with reference {reference}")

@@ -1,0 +1,33 @@
+"""`container image pull [options] REF`."""
+
+from __future__ import annotations
+
+from container.cli import client, progress
+from container.cli.options import fetch, platform
+from container.cli.spec import Argument, Command, Values
+
+STEPS = ("Fetching image", "Unpacking image")
+
+
+def run(values: Values) -> int:
+    """Fetch an image and unpack it, all platforms that it has unless limited; prints nothing."""
+    fetch.check(values)
+    call = {
+        "reference": values.reference,
+        "platform": platform.to_filter(values),
+        "scheme": values.scheme,
+        "maxConcurrentDownloads": values.downloads,
+    }
+    with progress.create(values.progress, STEPS) as display:
+        for reply in client.stream("Images.Pull", call):
+            if reply["event"].get("progress"):
+                display.update(reply["event"]["progress"])
+    return 0
+
+
+COMMAND = Command(
+    "Fetch an image from a registry",
+    run,
+    options=[*platform.options(), fetch.SCHEME, progress.OPTION, fetch.DOWNLOADS],
+    arguments=[Argument("reference", "reference", "The image, [registry/]name[:tag|@digest]")],
+)

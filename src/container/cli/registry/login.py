@@ -1,0 +1,78 @@
+"""`container registry login [-u USER] [--password-stdin] [--scheme S] SERVER`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from container.cli import client, output
+from container.cli.options import fetch
+from container.cli.spec import Argument, Command, Option, Values, flag
+from container.errors import internal, invalid_argument
+
+TIMEOUT = 120.0  # seconds: a slow registry is asked several times
+
+
+def run(values: Values) -> int:
+    """Ask for what is missing, have the registry accept it, store it."""
+    fetch.check_scheme(values)
+    if values.password_stdin and values.username is None:
+        raise invalid_argument("must provide --username with --password-stdin")
+    username = _username(values.server) if values.username is None else values.username
+    password = _password_from_stdin() if values.password_stdin else _password()
+    call = {"server": values.server, "username": username, "password": password, "scheme": values.scheme}
+    client.call("Images.Login", call, timeout=TIMEOUT)
+    output.error_line("Login succeeded")
+    return 0
+
+
+def _username(server: str) -> str:
+    output.write(f"Provide registry username {server}: ")
+    text = sys.stdin.readline().strip() if sys.stdin else ""
+    if not text:
+        raise invalid_argument("failed to read the username: it is empty")
+    return text
+
+
+def _password() -> str:
+    """A line from standard input, without echo when that is a terminal."""
+    output.write("Provide registry password: ")
+    text = (_read_silently() if os.isatty(0) else sys.stdin.readline() if sys.stdin else "").rstrip("\r\n")
+    if not text:
+        raise invalid_argument("failed to read the password: it is empty")
+    return text
+
+
+def _read_silently() -> str:
+    import termios
+
+    saved = termios.tcgetattr(0)
+    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:]]
+    try:
+        termios.tcsetattr(0, termios.TCSAFLUSH, silent)
+        return sys.stdin.readline()
+    finally:
+        termios.tcsetattr(0, termios.TCSAFLUSH, saved)
+        output.write("\n")  # the one that was typed was not echoed
+
+
+def _password_from_stdin() -> str:
+    try:
+        text = sys.stdin.buffer.read().decode().rstrip("\r\n") if sys.stdin else ""
+    except ValueError as error:
+        raise internal("failed to read password from stdin") from error
+    if not text:
+        raise internal("failed to read password from stdin")
+    return text
+
+
+COMMAND = Command(
+    "Log in to a registry",
+    run,
+    options=[
+        Option("username", "-u, --username", "Name of the account; asked for if not given", value="username"),
+        flag("password_stdin", "--password-stdin", "Read the password from standard input"),
+        fetch.SCHEME,
+    ],
+    arguments=[Argument("server", "server", "The registry, host[:port]")],
+)
