@@ -4,6 +4,7 @@
  *   container-netns hold [--user] --bridge NAME --mac MAC [--address CIDR]… [--sysctl KEY=VALUE]…
  *   container-netns hold --netns FD [--userns FD]
  *   container-netns tap --netns FD [--userns FD] --socket FD --bridge NAME --mtu BYTES NAME
+ *   container-netns serve --netns FD [--userns FD] --socket FD --bridge NAME --port PORT ADDRESS…
  *   container-netns links --netns FD [--userns FD]
  *   container-netns exec --netns FD [--userns FD] PROGRAM [ARGUMENT]…
  */
@@ -15,17 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "err.h"
 #include "hold.h"
 #include "link.h"
 #include "ns.h"
+#include "pass.h"
+#include "serve.h"
 
 struct arguments {
     struct hold hold;
-    int socket, mtu;
+    int socket, mtu, port;
     char **rest;
 };
 
@@ -49,11 +51,17 @@ static void append(const char **list, size_t size, const char *item) {
 
 static struct arguments parse(int argc, char **argv) {
     static const struct option options[] = {
-        {"user", no_argument, NULL, 'u'},         {"bridge", required_argument, NULL, 'b'},
-        {"mac", required_argument, NULL, 'm'},    {"address", required_argument, NULL, 'a'},
-        {"mtu", required_argument, NULL, 't'},    {"sysctl", required_argument, NULL, 's'},
-        {"netns", required_argument, NULL, 'N'},  {"userns", required_argument, NULL, 'U'},
-        {"socket", required_argument, NULL, 'S'}, {0},
+        {"user", no_argument, NULL, 'u'},
+        {"bridge", required_argument, NULL, 'b'},
+        {"mac", required_argument, NULL, 'm'},
+        {"address", required_argument, NULL, 'a'},
+        {"mtu", required_argument, NULL, 't'},
+        {"sysctl", required_argument, NULL, 's'},
+        {"netns", required_argument, NULL, 'N'},
+        {"userns", required_argument, NULL, 'U'},
+        {"socket", required_argument, NULL, 'S'},
+        {"port", required_argument, NULL, 'p'},
+        {0},
     };
     struct arguments args = {.hold = {.netns = -1, .userns = -1}, .socket = -1};
     int option;
@@ -84,6 +92,9 @@ static struct arguments parse(int argc, char **argv) {
         case 'S':
             args.socket = number(optarg);
             break;
+        case 'p':
+            args.port = number(optarg);
+            break;
         case 't':
             args.mtu = number(optarg);
             break;
@@ -103,23 +114,11 @@ static void enter(const struct arguments *args) {
         fail_errno(result, "cannot enter the network's namespace");
 }
 
-static void send_descriptor(int socket, int fd) {
-    char byte = 0;
-    union {
-        struct cmsghdr align;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec data = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+static void send_descriptors(int socket, const int *fds, size_t count) {
+    int result = pass_descriptors(socket, fds, count);
 
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof(int));
-    if (sendmsg(socket, &message, MSG_NOSIGNAL) != 1)
-        fail_errno(errno, "cannot hand over the tap");
+    if (result < 0)
+        fail_errno(result, "cannot hand over descriptors");
 }
 
 static int open_tap(const char *name) {
@@ -155,7 +154,25 @@ static int tap(const struct arguments *args) {
         fail_errno(result, "cannot add the tap %s to the bridge %s", name, bridge);
     if ((result = link_set_up(name)) < 0)
         fail_errno(result, "cannot bring up the tap %s", name);
-    send_descriptor(args->socket, fd);
+    send_descriptors(args->socket, &fd, 1);
+    return 0;
+}
+
+static int serve(const struct arguments *args) {
+    int fds[PASS_MAX];
+    size_t count = 0;
+
+    if (args->hold.bridge == NULL || args->socket < 0 || args->port == 0 || args->rest[0] == NULL)
+        fail("serve needs --socket, --bridge, --port and addresses");
+    enter(args);
+    for (char **address = args->rest; *address != NULL; address++, count += 2) {
+        if (count + 2 > PASS_MAX)
+            fail("too many addresses");
+        int result = serve_open(args->hold.bridge, *address, args->port, fds + count);
+        if (result < 0)
+            fail_errno(result, "cannot serve on %s port %d", *address, args->port);
+    }
+    send_descriptors(args->socket, fds, count);
     return 0;
 }
 
@@ -180,12 +197,14 @@ static int execute(const struct arguments *args) {
 
 int main(int argc, char **argv) {
     if (argc < 2)
-        fail("usage: container-netns hold|tap|links|exec …");
+        fail("usage: container-netns hold|tap|serve|links|exec …");
     const char *verb = argv[1];
     struct arguments args = parse(argc - 1, argv + 1);
 
     if (strcmp(verb, "tap") == 0)
         return tap(&args);
+    if (strcmp(verb, "serve") == 0)
+        return serve(&args);
     if (strcmp(verb, "links") == 0)
         return links(&args);
     if (strcmp(verb, "exec") == 0)
