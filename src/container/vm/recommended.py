@@ -119,17 +119,10 @@ async def _foreign(architecture: str) -> bool:
 
 async def _own_lists(scratch: str, foreign: str | None) -> _Apt:
     """Package lists of our own, from the host's sources: what `apt-get update` does for root."""
-    state, cache = os.path.join(scratch, "state"), os.path.join(scratch, "cache")
-    for directory in (os.path.join(state, "lists", "partial"), os.path.join(cache, "archives", "partial")):
+    lists, cache = os.path.join(scratch, "lists"), os.path.join(scratch, "cache")
+    for directory in (os.path.join(lists, "partial"), os.path.join(cache, "archives", "partial")):
         os.makedirs(directory)
-    options = [
-        "-o",
-        f"Dir::State={state}",
-        "-o",
-        f"Dir::Cache={cache}",
-        "-o",
-        "Dir::State::status=/var/lib/dpkg/status",
-    ]
+    options = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
     if foreign is not None:
         options += ["-o", f"APT::Architectures::={foreign}"]
     apt = _Apt(tuple(options))
