@@ -26,7 +26,8 @@
  * Frames for a stream that is unknown or already over are dropped: they may have been on their way. A frame with a bad
  * length, kind, padding or payload size is a broken peer: the channel ends.
  *
- * Stream numbers below STREAM_AGENT_FIRST are chosen by the host (in the request that opens the stream).
+ * Stream numbers below STREAM_AGENT_FIRST are chosen by the host (in the request that opens the stream), the others by
+ * the agent: an EVENT names such a stream before its first frame.
  */
 #ifndef PROTO_H
 #define PROTO_H

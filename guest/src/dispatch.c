@@ -15,6 +15,7 @@
 #include "process.h"
 #include "proto.h"
 #include "relay.h"
+#include "socket.h"
 
 static const struct {
     const char *name;
@@ -34,6 +35,8 @@ static const struct {
     {"filesystem.trim", op_trim},
     {"time.set", op_time},
     {"random.reseed", op_reseed},
+    {"socket.listen", op_listen},
+    {"socket.connect", op_connect},
     {"shutdown", op_shutdown},
 };
 
@@ -85,6 +88,7 @@ void dispatch_hello(const char *text, size_t length) {
     json_decref(hello);
     if (version != PROTO_VERSION)
         log_line("the host speaks protocol version %lld, this agent %d", version, PROTO_VERSION);
+    socket_reset_all();
     relay_reset_all();
     process_void_requests();
     clock_gettime(CLOCK_BOOTTIME, &now);

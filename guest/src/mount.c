@@ -17,6 +17,7 @@
 #include "disk.h"
 #include "modules.h"
 #include "root.h"
+#include "socket.h"
 
 #define SAFE (MS_NOSUID | MS_NOEXEC | MS_NODEV)
 
@@ -149,6 +150,19 @@ static unsigned long options_split(const json_t *options, unsigned long flags, c
     return flags;
 }
 
+/* A listener's socket, found under its own name (socket.c). */
+static int mount_socket(int root, const char *listener, const char *destination, struct err *e) {
+    char path[256];
+    int status = socket_path(listener, path, sizeof path, e);
+    if (status < 0)
+        return status;
+    int target = root_target(root, destination, false);
+    status = target < 0 ? target : root_mount(target, path, NULL, MS_BIND, NULL);
+    if (target >= 0)
+        close(target);
+    return status < 0 ? err_set(e, -status, "failed to put a socket at %s in the container", destination) : 0;
+}
+
 static int mount_own(int root, const json_t *mount, struct err *e) {
     const char *source, *destination, *kind;
     char data[1024], device[128];
@@ -167,6 +181,8 @@ static int mount_own(int root, const json_t *mount, struct err *e) {
         modules_for_sharing();
         return mount_on(root, destination, source, "virtiofs", options_split(options, 0, data, sizeof data), NULL, e);
     }
+    if (strcmp(kind, "socket") == 0)
+        return mount_socket(root, source, destination, e);
     if (strcmp(kind, "block") != 0 && strcmp(kind, "volume") != 0)
         return err_code(e, "unsupported", EOPNOTSUPP, "mounts of kind %s are not supported", kind);
     const char *format = args_string(json_object_get(type, kind), "format", "ext4");

@@ -31,8 +31,11 @@ static void destroy(struct stream *stream) {
     loop_timer_cancel(&stream->grace);
     loop_close(&stream->sink);
     loop_close(&stream->source);
+    void (*gone)(void) = stream->gone;
     free(stream->pending);
     free(stream);
+    if (gone)
+        gone();
 }
 
 void stream_settle(struct stream *stream) {
@@ -44,11 +47,22 @@ bool relay_free(uint32_t number) {
     return number != STREAM_CONTROL && number < STREAM_AGENT_FIRST && !stream_find(number);
 }
 
+uint32_t relay_next(void) {
+    static uint32_t next = STREAM_AGENT_FIRST;
+    while (stream_find(next))
+        next = next == UINT32_MAX ? STREAM_AGENT_FIRST : next + 1;
+    uint32_t number = next;
+    next = next == UINT32_MAX ? STREAM_AGENT_FIRST : next + 1;
+    return number;
+}
+
 /* ---- guest to host ---- */
 
 static void source_end(struct stream *stream) {
     if (!stream->discard)
         mux_send_eof(stream->number);
+    if (stream->deaf && !stream->eof)
+        mux_send_u32(KIND_RESET, stream->number, EPIPE);
     loop_timer_cancel(&stream->grace);
     loop_close(&stream->source);
 }
@@ -153,9 +167,9 @@ static int prepare(int fd) {
 }
 
 int relay_open(uint32_t number, int sink, int source, bool terminal, struct err *e) {
-    struct stream *stream = relay_free(number) ? calloc(1, sizeof *stream) : NULL;
+    bool number_taken = number == STREAM_CONTROL || stream_find(number);
+    struct stream *stream = number_taken ? NULL : calloc(1, sizeof *stream);
     if (!stream || (sink >= 0 && prepare(sink) < 0) || (source >= 0 && prepare(source) < 0)) {
-        int number_taken = !relay_free(number);
         free(stream);
         if (sink >= 0)
             close(sink);
@@ -172,6 +186,22 @@ int relay_open(uint32_t number, int sink, int source, bool terminal, struct err 
     stream->next = streams;
     streams = stream;
     source_arm(stream);
+    return 0;
+}
+
+int relay_open_socket(uint32_t number, int fd, void (*gone)(void), struct err *e) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) {
+        int why = errno;
+        close(fd);
+        return err_set(e, why, "failed to open stream %u", number);
+    }
+    int status = relay_open(number, fd, copy, false, e);
+    if (status < 0)
+        return status;
+    struct stream *stream = stream_find(number);
+    stream->gone = gone;
+    loop_watch(&stream->sink, 0); /* a peer that goes away shows even when there is nothing to write */
     return 0;
 }
 

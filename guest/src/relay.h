@@ -14,8 +14,17 @@
  */
 int relay_open(uint32_t stream, int sink, int source, bool terminal, struct err *e);
 
-/* Whether the number can be opened: not 0, not in use. */
+/*
+ * The same with a connected stream socket in both directions, which is shut down for writing when the host sends EOF.
+ * The descriptor belongs to the stream, also on failure; `gone` is called when the stream is over.
+ */
+int relay_open_socket(uint32_t stream, int fd, void (*gone)(void), struct err *e);
+
+/* Whether the host may open the number: not 0, not the agent's, not in use. */
 bool relay_free(uint32_t stream);
+
+/* A number that the agent may open. */
+uint32_t relay_next(void);
 
 /* The process behind it ended: no more input; output ends when what was written is read, others that hold the
  * descriptor get a short grace and are then read into nothing. */

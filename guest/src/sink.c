@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -26,7 +27,18 @@ static void sink_end(struct stream *stream) {
         if (write(stream->sink.fd, &end, 1) < 0)
             end = 0; /* its reader is gone, nothing to tell */
     }
+    if (stream->gone)
+        shutdown(stream->sink.fd, SHUT_WR);
     sink_close(stream);
+}
+
+/* Its reader went away. What a socket's peer still has to say is read first, so that the host gets it. */
+static void sink_fail(struct stream *stream, int number) {
+    sink_close(stream);
+    if (stream->gone && stream->source.fd >= 0)
+        stream->deaf = true;
+    else
+        mux_send_u32(KIND_RESET, stream->number, (uint32_t)number);
 }
 
 static void give_credit(struct stream *stream, size_t written) {
@@ -48,8 +60,7 @@ static size_t sink_write(struct stream *stream, const uint8_t *bytes, size_t len
         if (wrote < 0 && errno == EAGAIN)
             break;
         if (wrote < 0) {
-            mux_send_u32(KIND_RESET, stream->number, (uint32_t)errno);
-            sink_close(stream);
+            sink_fail(stream, errno);
             return 0;
         }
         done += (size_t)wrote;
@@ -76,7 +87,8 @@ static void sink_keep(struct stream *stream, const uint8_t *bytes, size_t length
 
 void sink_ready(struct watch *watch, uint32_t events) {
     struct stream *stream = container_of(watch, struct stream, sink);
-    (void)events;
+    if (!stream->used && (events & (EPOLLHUP | EPOLLERR)))
+        sink_fail(stream, EPIPE);
     while (stream->used && stream->sink.fd >= 0) {
         size_t run = WINDOW_INITIAL - stream->start;
         size_t wrote = sink_write(stream, stream->pending + stream->start, run < stream->used ? run : stream->used);
@@ -86,7 +98,10 @@ void sink_ready(struct watch *watch, uint32_t events) {
         stream->used -= wrote;
     }
     if (stream->sink.fd >= 0 && !stream->used) {
-        loop_unwatch(&stream->sink);
+        if (stream->gone)
+            loop_watch(&stream->sink, 0);
+        else
+            loop_unwatch(&stream->sink);
         free(stream->pending);
         stream->pending = NULL;
         stream->start = 0;
@@ -98,15 +113,21 @@ void sink_ready(struct watch *watch, uint32_t events) {
 
 void relay_data(uint32_t number, const uint8_t *bytes, size_t length) {
     struct stream *stream = stream_find(number);
-    if (!stream || stream->sink.fd < 0)
+    if (!stream || (stream->sink.fd < 0 && !stream->deaf))
         return;
     if (stream->eof || length > stream->receivable) {
         mux_send_u32(KIND_RESET, number, EPROTO);
+        if (stream->gone)
+            loop_close(&stream->source);
         sink_close(stream);
         stream_settle(stream);
         return;
     }
     stream->receivable -= (uint32_t)length;
+    if (stream->deaf) {
+        give_credit(stream, length);
+        return;
+    }
     size_t wrote = stream->used ? 0 : sink_write(stream, bytes, length);
     if (stream->sink.fd >= 0 && wrote < length)
         sink_keep(stream, bytes + wrote, length - wrote);

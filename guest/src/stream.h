@@ -12,6 +12,7 @@ struct stream {
     uint32_t number;
     struct stream *next;
     bool terminal;
+    void (*gone)(void); /* of a socket, whose halves are two descriptors of it: called when both are over */
 
     struct watch sink;   /* host -> guest */
     uint8_t *pending;    /* WINDOW_INITIAL bytes once needed, used as a ring */
@@ -19,6 +20,7 @@ struct stream {
     uint32_t receivable; /* credit that the host still has */
     uint32_t consumed;   /* bytes written to the sink, credit not yet given back */
     bool eof;            /* the host sends no more */
+    bool deaf;           /* a socket whose peer takes no more: dropped until it has said all it has to say */
 
     struct watch source; /* guest -> host */
     uint32_t sendable;   /* credit that we still have */

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from container.errors import ContainerError
-from container.guest.client import GuestClient, GuestError, GuestProcess
+from container.guest.client import GuestClient
+from container.guest.process import GuestError, GuestProcess
 from container.guest.spec import ContainerSpec, FileSpec, RootfsSpec
 from container.guest.streams import relay
 from container.model.mount import Mount

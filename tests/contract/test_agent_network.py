@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from container.errors import ErrorCode
-from container.guest.client import GuestClient, GuestError
+from container.guest.client import GuestClient
+from container.guest.process import GuestError
 from container.guest.spec import ContainerSpec, InterfaceSpec, RouteSpec
 
 from .conftest import output_of, process

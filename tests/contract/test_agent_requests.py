@@ -9,7 +9,7 @@ import pytest
 
 from container.errors import ContainerError, ErrorCode
 from container.guest import wire
-from container.guest.client import GuestError
+from container.guest.process import GuestError
 from container.guest.spec import ContainerSpec
 
 from .conftest import Connect, process

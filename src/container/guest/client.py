@@ -13,7 +13,7 @@ ContainerError(INTERRUPTED) when the channel ended.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,72 +21,10 @@ from typing import Any
 from container.errors import ContainerError, ErrorCode
 from container.guest import wire
 from container.guest.mux import Mux, Stream
+from container.guest.process import GuestError, GuestProcess
 from container.guest.spec import AgentInfo, ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, Statistics
 from container.model import codec
 from container.model.process import ProcessConfiguration, WindowSize
-
-
-class GuestError(ContainerError):
-    """A failure that the agent reports. `errno` is the guest's; `exit_code` 126 or 127: the program cannot be run."""
-
-    def __init__(self, code: ErrorCode, message: str, errno: int = 0, exit_code: int | None = None) -> None:
-        super().__init__(code, message)
-        self.errno = errno
-        self.exit_code = exit_code
-
-
-class GuestProcess:
-    """A started process. `stdout` and `stderr` must be read (see `streams.relay`), or the process stalls.
-
-    A stream is None when it was not asked for; `stderr` also with a terminal. `pid` is as the agent sees it.
-    """
-
-    def __init__(self, client: "GuestClient", process_id: str, terminal: bool, streams: dict[str, Stream]) -> None:
-        self.id = process_id
-        self.pid = 0
-        self.terminal = terminal
-        self.stdin = streams.get("stdin")
-        self.stdout = streams.get("stdout")
-        self.stderr = streams.get("stderr")
-        self.oom_killed = False  # the guest's out-of-memory killer struck in the container; valid after `wait`
-        self._client = client
-        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    async def wait(self) -> int:
-        """Exit code (128+n for signal n) as soon as the process ended; its output may still be on the way.
-
-        ContainerError(INTERRUPTED): the channel ended first.
-        """
-        return await asyncio.shield(self._exit)
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code, None while the process runs (or was lost)."""
-        done = self._exit.done() and not self._exit.cancelled() and self._exit.exception() is None
-        return self._exit.result() if done else None
-
-    async def signal(self, number: int, *, timeout: float | None = None) -> None:
-        """Send a Linux signal number. The process is over: GuestError(NOT_FOUND)."""
-        await self._client._call("process.signal", timeout, id=self.id, signal=number)
-
-    async def resize(self, size: WindowSize, *, timeout: float | None = None) -> None:
-        """Set the terminal's window size."""
-        await self._client._call("process.resize", timeout, id=self.id, size=codec.encode(size))
-
-    def _ended(self, event: dict[str, Any]) -> None:
-        self.oom_killed = bool(event.get("oomKilled"))
-        if not self._exit.done():
-            self._exit.set_result(int(event.get("code", 255)))
-
-    def _lost(self, error: ContainerError) -> None:
-        if not self._exit.done():
-            self._exit.set_exception(error)
-            self._exit.exception()  # seen: nobody may be waiting
-
-    def _forget(self) -> None:
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
-                stream.close()
 
 
 class GuestClient:
@@ -96,6 +34,7 @@ class GuestClient:
         self._mux = Mux(channel, self._event)
         self._timeout = timeout
         self._processes: dict[str, GuestProcess] = {}
+        self._listeners: dict[str, Callable[[Stream], None]] = {}
         self.info = AgentInfo(version=0, agent="", kernel="", uptime_ms=0, started_ms=0, boot_id="")
 
     @classmethod
@@ -140,6 +79,13 @@ class GuestClient:
             process = self._processes.pop(str(event.get("process")), None)
             if process is not None:
                 process._ended(event)
+        elif event.get("event") == "connection":
+            stream = self._mux.adopt(int(event["stream"]))
+            listener = self._listeners.get(str(event.get("listener")))
+            if listener is None:
+                stream.close()
+            else:
+                listener(stream)
 
     async def _within(self, what: str, timeout: float, answer: "Any") -> dict[str, Any]:
         try:
@@ -244,6 +190,28 @@ class GuestClient:
             raise
         process.pid = int(result.get("pid", 0))
         return process
+
+    # ---- unix sockets ----
+
+    async def listen(
+        self, listener: str, on_connection: Callable[[Stream], None], *, timeout: float | None = None
+    ) -> None:
+        """Make a unix socket in the guest, which a mount of kind `socket` and this source puts into the container.
+
+        `on_connection` is called in the loop with the stream of each connection, which it must close.
+        """
+        self._listeners[listener] = on_connection
+        await self._call("socket.listen", timeout, listener=listener)
+
+    async def connect_socket(self, path: str, *, timeout: float | None = None) -> Stream:
+        """Connect to a unix socket that a process of the container listens on; the stream is the caller's to close."""
+        stream = self._mux.open()
+        try:
+            await self._call("socket.connect", timeout, path=path, stream=stream.number)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     # ---- the guest as a whole ----
 

@@ -77,6 +77,11 @@ class Stream:
         """Whether the agent sends no more; bytes may still wait to be read."""
         return self._eof or self._error is not None
 
+    @property
+    def broken(self) -> bool:
+        """Whether nothing can be written any more; what arrived before may still be read."""
+        return self._error is not None
+
     def close(self) -> None:
         """Give the stream up: the agent is told, what still arrives is dropped."""
         if not self.ended and self._mux.forget(self):
@@ -130,8 +135,6 @@ class Mux:
         """Why the channel ended."""
         return self._error or ended("it was given up")
 
-    # ---- what others call ----
-
     def open(self) -> Stream:
         """A new stream, to be named in the request that opens it at the agent."""
         while self._next_stream in self._streams:
@@ -141,6 +144,13 @@ class Mux:
         self._next_stream = self._next_stream % (wire.STREAM_AGENT_FIRST - 1) + 1
         if self._error is not None:
             stream._failed(self._error)
+        return stream
+
+    def adopt(self, number: int) -> Stream:
+        """The stream that the agent opened, as it says in an event. ValueError for a number that it cannot have."""
+        if number < wire.STREAM_AGENT_FIRST or number in self._streams:
+            raise ValueError(f"stream {number} opened by the agent")
+        stream = self._streams[number] = Stream(self, number)
         return stream
 
     def forget(self, stream: Stream) -> bool:
@@ -191,8 +201,6 @@ class Mux:
         if sent < sum(len(part) for part in parts):
             self._backlog += b"".join(parts)[sent:]
             self._waiting.set()
-
-    # ---- the inside ----
 
     async def _send_json(self, kind: int, number: int, message: dict[str, Any]) -> None:
         try:

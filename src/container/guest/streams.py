@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from container.errors import ContainerError
-from container.guest.client import GuestProcess
 from container.guest.descriptors import Sink, Source
 from container.guest.mux import CHUNK, Stream
+from container.guest.process import GuestProcess
 
 Tee = Callable[[bytes, str], None]  # (data, "stdout" | "stderr"); called in the loop, must not block
 _SLACK = 1 << 18  # bytes that wait for a slow reader before its stream does

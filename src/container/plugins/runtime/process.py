@@ -11,7 +11,7 @@ from container.model.process import WindowSize
 from container.plugins.runtime.stdio import Streams
 
 if TYPE_CHECKING:
-    from container.guest.client import GuestProcess
+    from container.guest.process import GuestProcess
     from container.guest.streams import Relay, Tee
 
 _log = logging.getLogger(__name__)

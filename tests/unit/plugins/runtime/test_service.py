@@ -11,7 +11,7 @@ from support.fakeguest import install
 from support.launches import launch
 
 from container.errors import ContainerError, ErrorCode
-from container.guest.client import GuestError
+from container.guest.process import GuestError
 from container.model.container import ContainerState
 from container.model.port import PublishPort
 from container.model.process import WindowSize
