@@ -1,4 +1,4 @@
-"""Published ports (contract 3.1, publishedPorts)."""
+"""Published ports and sockets (contract 3.1, publishedPorts and publishedSockets)."""
 
 from dataclasses import dataclass
 
@@ -12,3 +12,12 @@ class PublishPort:
     container_port: int
     proto: str = "tcp"
     count: int = 1
+
+
+@dataclass(frozen=True)
+class PublishSocket:
+    """A unix socket in the container that the host reaches at `host_path`; both paths are absolute."""
+
+    container_path: str
+    host_path: str
+    permissions: int | None = None

@@ -28,7 +28,6 @@ def check(request: ContainerRequest) -> None:
         (request.virtualization, "nested virtualization (--virtualization)"),
         (request.init_image is not None, "a boot image of one's own (--init-image)"),
         (any(port.proto != "tcp" for port in request.published_ports), "publishing of ports other than TCP"),
-        (request.networks is not None and len(request.networks) > 1, "more than one network a container"),
     ]
     for refused, what in refusals:
         if refused:
@@ -79,6 +78,9 @@ def build(
         runtime_handler=request.runtime,
         mounts=list(request.mounts),
         published_ports=list(request.published_ports),
+        published_sockets=list(request.published_sockets),
+        hostname=request.hostname,
+        extra_hosts=list(request.extra_hosts),
         networks=networks(request, id, domain),
         dns=_dns(request.dns, domain),
         labels=dict(request.labels),

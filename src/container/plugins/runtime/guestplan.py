@@ -9,6 +9,7 @@ from container.model.launch import Launch
 from container.model.network import Attachment
 from container.plugins.runtime.plan import IMAGE, UPPER
 
+HOST_GATEWAY = "host-gateway"
 CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
 SYSCTLS = {"vm.overcommit_memory": "1", "vm.max_map_count": "262144"}
 
@@ -37,8 +38,8 @@ def interfaces(attachments: Sequence[Attachment]) -> list[InterfaceSpec]:
 
 
 def host_name(configuration: ContainerConfiguration) -> str:
-    """The id up to its first dot (contract 5)."""
-    return configuration.id.partition(".")[0]
+    """The one that was asked for, else the id up to its first dot (contract 5)."""
+    return configuration.hostname or configuration.id.partition(".")[0]
 
 
 def files(configuration: ContainerConfiguration, attachments: Sequence[Attachment]) -> list[FileSpec]:
@@ -47,6 +48,7 @@ def files(configuration: ContainerConfiguration, attachments: Sequence[Attachmen
     hosts = ["127.0.0.1 localhost"]
     if attachments:
         hosts.append(f"{attachments[0].ipv4_address.partition('/')[0]} {name}")
+    hosts += [_host_line(entry, attachments) for entry in configuration.extra_hosts]
     written = [FileSpec("/etc/hostname", f"{name}\n"), FileSpec("/etc/hosts", "\n".join(hosts) + "\n")]
     dns = configuration.dns
     if dns is not None:
@@ -57,6 +59,14 @@ def files(configuration: ContainerConfiguration, attachments: Sequence[Attachmen
         lines += [f"options {' '.join(dns.options)}"] if dns.options else []
         written.append(FileSpec("/etc/resolv.conf", "".join(f"{line}\n" for line in lines)))
     return written
+
+
+def _host_line(entry: str, attachments: Sequence[Attachment]) -> str:
+    """A line of /etc/hosts for `name:address`; `host-gateway` is the first network's gateway."""
+    name, _, address = entry.partition(":")
+    if address == HOST_GATEWAY:
+        address = attachments[0].ipv4_gateway if attachments else "127.0.0.1"
+    return f"{address} {name}"
 
 
 def container(configuration: ContainerConfiguration) -> ContainerSpec:

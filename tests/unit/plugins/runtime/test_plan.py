@@ -90,7 +90,6 @@ def test_limits_and_flags_reach_the_guest():
         {"mounts": [Mount("volume", "v", "/dst")]},
         {"ssh": True},
         {"virtualization": True},
-        {"published_sockets": [{}]},
     ],
 )
 def test_what_is_not_there_yet_is_refused_as_unsupported(changes):
