@@ -72,12 +72,19 @@ def parse(block: bytes) -> Entry:
 
 
 def build(entry: Entry) -> bytes:
-    """Header blocks for `entry`: ustar, preceded by a pax header for what does not fit; times are 33 bits wide."""
+    """Header blocks for `entry`: ustar, preceded by a pax header for what does not fit; times are 33 bits wide.
+
+    The long target of a symbolic link goes into a header of GNU's: sqfstar cuts `/`, `./` and `../` off those of pax.
+    """
     records: dict[bytes, bytes] = {}
+    long_target = b""
     name = entry.name + b"/" if entry.kind == DIRECTORY else entry.name
     if len(name) > 100:
         records[b"path"] = name
-    if len(entry.link) > 100:
+    if len(entry.link) > 100 and entry.kind == SYMLINK:
+        target = Entry(name=b"././@LongLink", kind=GNU_LINK, size=len(entry.link) + 1)
+        long_target = _ustar(target, target.name) + entry.link + b"\0" + padding(target.size)
+    elif len(entry.link) > 100:
         records[b"linkpath"] = entry.link
     for key, value, limit in (
         (b"uid", entry.uid, 0o7777777),
@@ -90,10 +97,10 @@ def build(entry: Entry) -> bytes:
         records[XATTR + key] = content
     header = _ustar(entry, name)
     if not records:
-        return header
+        return long_target + header
     body = b"".join(_record(key, value) for key, value in records.items())
     pax = Entry(name=b"PaxHeaders/entry", kind=PAX, size=len(body))
-    return _ustar(pax, pax.name) + body + padding(len(body)) + header
+    return long_target + _ustar(pax, pax.name) + body + padding(len(body)) + header
 
 
 def padding(size: int) -> bytes:

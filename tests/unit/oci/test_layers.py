@@ -14,7 +14,7 @@ from support.ociarchive import digest, directory, link, member, tar
 
 from container.errors import ContainerError, ErrorCode
 from container.oci.layerindex import LayerIndex
-from container.oci.layers import LayerBuild, LayerStore
+from container.oci.layers import LayerBuild, LayerStore, stored
 from container.oci.pipes import Cancellation, Cancelled
 
 Built = tuple[str, LayerIndex]
@@ -35,7 +35,7 @@ class Workshop:
         blob.write_bytes(gzip.compress(layer, 1))
         with (
             Cancellation() as cancellation,
-            LayerBuild(self.store, str(blob), diff_id or digest(layer), cancellation, lambda _: None) as build,
+            LayerBuild(self.store, stored(str(blob)), diff_id or digest(layer), cancellation, lambda _: None) as build,
         ):
             index = build.feed()
             return build.finish(index.resolve(below or [])), index
@@ -86,6 +86,14 @@ def test_modes_owners_links_and_devices_survive(workshop: Workshop) -> None:
     assert found["/null"] == "crw-rw-rw- 0/0 1,3"
     assert found["/disk"] == "brw-rw---- 0/0 259,4"
     assert found["/pipe"].startswith("prw-r--r--")
+
+
+@pytest.mark.parametrize("start", ["../../", "/", "./", "../" * 30, ""])
+def test_long_targets_of_symbolic_links_survive(workshop: Workshop, start: str) -> None:
+    target, name = start + "t" * 150, "n" * 150
+    found = workshop.list(tar(link(name, target, uid=3_000_000, mode=0o777), member("after", b"x")))
+    assert found[f"/{name}"] == f"lrwxrwxrwx 3000000/0 {len(target)} -> {target}"
+    assert found["/after"].startswith("-rw-r--r-- 0/0 1")
 
 
 def test_xattrs_survive_but_not_those_of_overlayfs(workshop: Workshop, tmp_path: Path) -> None:
@@ -298,7 +306,7 @@ def test_a_cancelled_build_leaves_nothing(workshop: Workshop) -> None:
         cancellation.set()
         with (
             pytest.raises(Cancelled),
-            LayerBuild(workshop.store, str(blob), digest(b""), cancellation, lambda _: None) as build,
+            LayerBuild(workshop.store, stored(str(blob)), digest(b""), cancellation, lambda _: None) as build,
         ):
             build.feed()
     assert os.listdir(workshop.path) == []

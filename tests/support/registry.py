@@ -1,0 +1,135 @@
+"""Debian's docker-registry on loopback, plain or with logins and TLS of an own CA, and skopeo to talk to it."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAM = shutil.which("docker-registry") or "/usr/bin/docker-registry"
+USER, PASSWORD = "ann", "s3cret pass"
+
+
+@dataclass
+class Registry:
+    """A running registry; `host` is `name:port` as references write it."""
+
+    host: str
+    storage: Path
+    process: "subprocess.Popen[bytes]"
+    ca: Path | None = None
+    login: bool = False
+    log: Path = field(default_factory=Path)
+
+    def skopeo(self, *arguments: str, side: str = "", timeout: float = 120) -> str:
+        """Run `skopeo ARGUMENTS…` with what this registry needs; `side` is `src-` or `dest-` for `copy`."""
+        options = [f"--{side}tls-verify={'true' if self.ca else 'false'}"]
+        if self.ca:
+            options.append(f"--{side}cert-dir={self.ca.parent}")
+        if self.login:
+            options.append(f"--{side}creds={USER}:{PASSWORD}")
+        verb, *rest = arguments
+        command = ["skopeo", "--insecure-policy", verb, *options, *rest]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        assert result.returncode == 0, f"{command}: {result.stderr}"
+        return result.stdout
+
+    def push(self, source: str, name: str, *options: str) -> str:
+        """Have skopeo push `source` (a transport and path) as `name`; returns the reference."""
+        self.skopeo("copy", *options, source, f"docker://{self.host}/{name}", side="dest-")
+        return f"{self.host}/{name}"
+
+    def fetch(self, name: str, target: Path, *options: str) -> None:
+        """Have skopeo copy `name` into the OCI layout `target` under the tag `x`."""
+        self.skopeo("copy", *options, f"docker://{self.host}/{name}", f"oci:{target}:x", side="src-")
+
+    def digest(self, name: str) -> str:
+        """Digest of what a tag means, as skopeo sees it."""
+        return f"sha256:{self._raw_digest(name)}"
+
+    def _raw_digest(self, name: str) -> str:
+        import hashlib
+
+        return hashlib.sha256(self.skopeo("inspect", "--raw", f"docker://{self.host}/{name}").encode()).hexdigest()
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nothing listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def running(base: Path, *, login: bool = False, tls: bool = False, port: int | None = None) -> Iterator[Registry]:
+    """A registry that keeps what it has below `base`; stopped at the end. It has `USER` when `login` is set."""
+    base.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    config = [
+        "version: 0.1",
+        "log: {level: warn, accesslog: {disabled: false}}",
+        f"storage: {{filesystem: {{rootdirectory: {base / 'storage'}}}, delete: {{enabled: true}}}}",
+        "http:",
+        f"  addr: 127.0.0.1:{port}",
+    ]
+    ca = None
+    if tls:
+        ca = certificates(base / "tls")
+        config.append(f"  tls: {{certificate: {ca.parent / 'server.pem'}, key: {ca.parent / 'server.key'}}}")
+        ca = ca.parent / "trusted" / "ca.crt"
+    if login:
+        config.append(f"auth: {{htpasswd: {{realm: test, path: {htpasswd(base / 'htpasswd')}}}}}")
+    (base / "config.yml").write_text("\n".join(config) + "\n")
+    with (base / "log").open("ab") as log:
+        process = subprocess.Popen([PROGRAM, "serve", base / "config.yml"], stdout=log, stderr=log)
+    try:
+        _wait(port, process)
+        yield Registry(f"localhost:{port}", base / "storage", process, ca, login, base / "log")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+        process.wait()
+
+
+def htpasswd(path: Path) -> Path:
+    """A password file with `USER`; bcrypt, the only kind that the registry takes."""
+    made = subprocess.run(["htpasswd", "-Bbn", "-C", "4", USER, PASSWORD], check=True, capture_output=True)
+    path.write_bytes(made.stdout)
+    return path
+
+
+def certificates(directory: Path) -> Path:
+    """A CA of its own and a certificate for loopback signed by it: `ca.pem`, `server.pem`, `server.key`."""
+    trusted = directory / "trusted"  # skopeo takes each *.crt of a directory for a CA
+    trusted.mkdir(parents=True, exist_ok=True)
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    extensions = directory / "extensions"
+    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    for command in (
+        ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2"],
+        ["req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        + ["-out", "server.pem", "-days", "2", "-extfile", str(extensions)],
+    ):
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
+    shutil.copy(directory / "ca.pem", trusted / "ca.crt")
+    for path in (directory, trusted, trusted / "ca.crt"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return directory / "ca.pem"
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the registry ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the registry does not answer")

@@ -1,0 +1,211 @@
+"""Stacks of layers as a hypothesis strategy, and two ways to make one tree of them: umoci's and this project's."""
+
+import asyncio
+import io
+import os
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from support.ociarchive import ImageFiles, directory, layout, link, member, tar
+
+from container.model.image import Platform
+from container.paths import Roots
+from container.plugins.images.service import opened
+
+Member = tuple[tarfile.TarInfo, bytes]
+
+CAPABILITY = "\x01\x00\x00\x02\x00\x04\x00\x00" + "\x00" * 12  # cap_net_bind_service+ep, linux/capability.h revision 2
+NAMES = ("a", "b", "c", "d d", "ü", "n" * 120)
+KINDS = ("file", "file", "directory", "directory", "symlink", "hardlink", "device", "fifo", "whiteout", "opaque")
+
+_paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+_owners = st.sampled_from([0, 1000, 70000])
+_times = st.sampled_from([1, 1_000_000_000, 1_700_000_000])
+_xattrs = st.sampled_from([{}, {}, {"user.x": "value"}, {"user.y": "w", "trusted.z": "t"}])
+
+
+class _Layer:
+    """One layer in the making; `tree` is what all layers up to it add up to, by path: `directory` or `other`."""
+
+    def __init__(self, draw: Any, below: dict[str, str]) -> None:
+        self._draw = draw
+        self._below = below
+        self._tree = dict(below)
+        self._own: dict[str, str] = {}  # path to kind, of this layer's members
+        self.members: list[Member] = []
+
+    @property
+    def tree(self) -> dict[str, str]:
+        return self._tree
+
+    def step(self, kind: str) -> None:
+        """One more member, if one of this kind fits what is there."""
+        path = self._draw(_paths)
+        if kind == "whiteout":
+            self._whiteout(path)
+        elif kind == "opaque":
+            self._opaque(path)
+        elif path not in self._own and all(self._tree.get(up, "directory") == "directory" for up in _above(path)):
+            self._add(kind, path)
+
+    def _add(self, kind: str, path: str) -> None:
+        if kind != "directory" and any(own.startswith(f"{path}/") for own in self._own):
+            return
+        targets = [own for own, other in self._own.items() if other == "file"]
+        if kind == "hardlink" and not targets:
+            return
+        self.members.append(self._member(kind, path, targets))
+        self._own[path] = kind
+        for up in _above(path):
+            self._own.setdefault(up, "implied")
+            self._tree[up] = "directory"
+        if kind != "directory" or self._tree.get(path) == "other":
+            self._drop(path)
+        self._tree[path] = "directory" if kind == "directory" else "other"
+
+    def _member(self, kind: str, path: str, targets: list[str]) -> Member:
+        draw = self._draw
+        common = {"uid": draw(_owners), "gid": draw(_owners), "mtime": draw(_times)}
+        if kind == "directory":
+            modes = st.sampled_from([0o755, 0o700, 0o1777])  # setgid is inherited by what umoci implies
+            return directory(path, draw(modes), xattrs=draw(_xattrs), **common)
+        if kind == "symlink":
+            return link(path, draw(st.sampled_from(["a", "/b", "../c", "n" * 150, "a/../../ü"])), mode=0o777, **common)
+        if kind == "hardlink":
+            return link(path, draw(st.sampled_from(targets)), tarfile.LNKTYPE)
+        if kind == "device":
+            major, minor = draw(st.sampled_from([(1, 3), (8, 1), (259, 70000)]))
+            kinds = st.sampled_from([tarfile.CHRTYPE, tarfile.BLKTYPE])
+            return member(path, type=draw(kinds), mode=0o660, devmajor=major, devminor=minor, **common)
+        if kind == "fifo":
+            return member(path, type=tarfile.FIFOTYPE, mode=0o600, **common)
+        data = draw(st.sampled_from([b"", b"x", b"some text\n", bytes(range(256)) * 20, b"\0" * (1 << 17) + b"end"]))
+        xattrs = draw(st.one_of(_xattrs, st.just({"security.capability": CAPABILITY})))
+        modes = st.sampled_from([0o644, 0o4755, 0o2711, 0o000, 0o6777])
+        return member(path, data, mode=draw(modes), xattrs=xattrs, **common)
+
+    def _whiteout(self, path: str) -> None:
+        if path not in self._below or any(self._own.get(up, "implied") != "implied" for up in _above(path)):
+            return
+        if path in self._own or any(self._tree.get(up) != "directory" for up in _above(path)):
+            return
+        parent, _, base = path.rpartition("/")
+        self.members.append(member(f"{parent}/.wh.{base}" if parent else f".wh.{base}"))
+        for up in _above(path):
+            self._own.setdefault(up, "implied")
+        self._drop(path)
+
+    def _opaque(self, path: str) -> None:
+        if self._own.get(path) == "directory" and self._below.get(path) == "directory":
+            self.members.append(member(f"{path}/.wh..wh..opq"))
+            for gone in [other for other in self._tree if other.startswith(f"{path}/") and other not in self._own]:
+                del self._tree[gone]
+
+    def _drop(self, path: str) -> None:
+        for gone in [other for other in self._tree if other == path or other.startswith(f"{path}/")]:
+            if gone not in self._own or gone == path:
+                del self._tree[gone]
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+class Stack:
+    """Layers as uncompressed tars, the lowest first; shown as the members that they have."""
+
+    def __init__(self, layers: list[bytes], members: list[list[Member]]) -> None:
+        self.layers = layers
+        self._members = members
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"layer {number}: " + ", ".join(_show(info) for info, _ in members)
+            for number, members in enumerate(self._members)
+        )
+
+
+def _show(info: tarfile.TarInfo) -> str:
+    target = f"->{info.linkname[:20]}" if info.linkname else ""
+    short = re.sub("n{20,}", "N", info.name)
+    return f"{short}{target} {info.type!r} {info.mode:o} {info.uid}:{info.gid} @{info.mtime} {info.size}"
+
+
+@st.composite
+def stacks(draw: Any) -> Stack:
+    """One to four layers that add, replace, link, hide and remove."""
+    tree: dict[str, str] = {}
+    layers, members = [], []
+    for _ in range(draw(st.integers(1, 4))):
+        layer = _Layer(draw, tree)
+        for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=10)):
+            layer.step(kind)
+        tree = layer.tree
+        members.append(layer.members)
+        layers.append(tar(directory("./", 0o755, mtime=1234567), *layer.members))
+    return Stack(layers, members)
+
+
+def unpack_with_umoci(layers: list[bytes], base: Path) -> Path:
+    """The tree that umoci makes of a stack."""
+    source, bundle = base / "layout", base / "bundle"
+    with tarfile.open(fileobj=io.BytesIO(layout(("x", ImageFiles(layers))))) as archive:
+        for info in archive:
+            path = source / info.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.extractfile(info).read())  # type: ignore[union-attr]
+    command = ["umoci", "unpack", "--image", f"{source}:x", str(bundle)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return bundle / "rootfs"
+
+
+@contextmanager
+def unpack_with_us(layers: list[bytes], base: Path) -> Iterator[Path]:
+    """The tree that the host's overlayfs makes of our squashfs files; needs root."""
+    with _mounted(asyncio.run(_squashfs(layout(("x", ImageFiles(layers))), base)), base) as merged:
+        yield merged
+
+
+async def _squashfs(archive: bytes, base: Path) -> list[Path]:
+    """The squashfs files of the image's disk, the lowest first."""
+    roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
+    path = base / "image.tar"
+    path.write_bytes(archive)
+    async with opened(roots, "docker.io") as service:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            await service.load(fd, False, lambda _: None)
+        finally:
+            os.close(fd)
+        event = await service.prepare("x", Platform("linux", "amd64"), lambda _: None)
+    assert event.rootfs is not None
+    disk = Path(event.rootfs.disk)
+    extents = re.findall(r'FLAT "(.*\.squashfs)"', disk.read_text())
+    assert len(extents) == len(event.rootfs.layers)
+    return [disk.parent / extent for extent in extents]
+
+
+@contextmanager
+def _mounted(squashfs: list[Path], base: Path) -> Iterator[Path]:
+    lowers = [base / "empty"]
+    lowers[0].mkdir()
+    for number, path in enumerate(squashfs):
+        lowers.append(base / f"layer-{number}")
+        command = ["unsquashfs", "-q", "-n", "-d", str(lowers[-1]), str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+    merged = base / "merged"
+    merged.mkdir()
+    stack = ":".join(lower.name for lower in reversed(lowers))
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={stack}", merged], cwd=base, check=True)
+    try:
+        yield merged
+    finally:
+        subprocess.run(["umount", merged], check=True)
