@@ -9,6 +9,7 @@ IMAGES = "io.container.core.container-core-images"
 NETWORK_PREFIX = "io.container.network."
 RUNTIME_PREFIX = "io.container.runtime."
 SUN_PATH_MAX = 107
+SOCKETS_RECORD = "sockets.json"  # in a bundle: sockets of the host that a run published
 
 
 def network_service(plugin: str, network: str) -> str:

@@ -31,8 +31,11 @@ class Containers(Interface, name="io.container.Containers"):
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
         wait: bool,
+        environment: dict[str, str] | None = None,
     ) -> AsyncIterator[ProcessEvent]:
         """Boot the VM and start the init process: progress, `started`, and with `wait` the exit code.
+
+        Of the caller's `environment` only what a start looks up anew matters: `SSH_AUTH_SOCK`.
 
         With `wait`, a program that cannot be executed has an exit code (126, 127) and no `started`; why was told on
         its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else `started`.

@@ -25,6 +25,7 @@ ENDING = (signal.SIGHUP, signal.SIGQUIT)  # would end the CLI without restoring 
 PATIENCE = 3  # the SIGINT or SIGTERM that ends the CLI itself
 FORCED = f"Received {PATIENCE} SIGINT/SIGTERM's, forcefully exiting."
 SIGNAL_TIMEOUT = 10.0
+SSH_VARIABLE = "SSH_AUTH_SOCK"
 
 
 class Session:
@@ -139,7 +140,10 @@ class Session:
 def start(session: Session, progress: Progress, on_started: Callable[[], None] | None = None) -> int:
     """Start a container's init process in `session`; its exit code."""
     fds, parameters = session.streams()
-    events = client.stream("Containers.Start", {"id": session.id, "wait": session.attached, **parameters}, fds)
+    agent = os.environ.get(SSH_VARIABLE)
+    environment = {SSH_VARIABLE: os.path.abspath(agent)} if agent else None
+    call = {"id": session.id, "wait": session.attached, "environment": environment, **parameters}
+    events = client.stream("Containers.Start", call, fds)
     return session.follow(events, progress, on_started)
 
 

@@ -24,3 +24,4 @@ class Launch:
     kernel: Kernel
     accelerator: Accelerator
     networks: list[NetworkService] = field(default_factory=list)
+    ssh_socket: str | None = None  # of the agent that `--ssh` forwards, as whoever starts the container has it

@@ -23,8 +23,6 @@ def check(request: ContainerRequest) -> None:
         raise invalid_argument("no other networks may be created along with network none")
     refusals = [
         (any(mount.kind != "tmpfs" for mount in request.mounts), "volumes and bind mounts (--volume, --mount)"),
-        (bool(request.published_sockets), "publishing of sockets (--publish-socket)"),
-        (request.ssh, "forwarding of the SSH agent (--ssh)"),
         (request.virtualization, "nested virtualization (--virtualization)"),
         (request.init_image is not None, "a boot image of one's own (--init-image)"),
         (any(port.proto != "tcp" for port in request.published_ports), "publishing of ports other than TCP"),

@@ -32,8 +32,10 @@ class ContainersHandler(Containers):
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
         wait: bool,
+        environment: dict[str, str] | None = None,
     ) -> AsyncIterator[ProcessEvent]:
-        async with aclosing(self._service.start(id, Streams(stdin, stdout, stderr), wait)) as events:
+        streams = Streams(stdin, stdout, stderr)
+        async with aclosing(self._service.start(id, streams, wait, environment or {})) as events:
             async for event in events:
                 yield event
 

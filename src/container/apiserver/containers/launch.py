@@ -42,7 +42,7 @@ class Launches:
             await self._networks.check(attachment)
         await self._machines.kernel(request.kernel)
 
-    async def launch(self, record: ContainerRecord) -> Launch:
+    async def launch(self, record: ContainerRecord, ssh_socket: str | None = None) -> Launch:
         """Everything for one start of a container. Raises ContainerError."""
         configuration = record.configuration
         kernel = await self._machines.kernel(configuration.kernel)
@@ -53,4 +53,5 @@ class Launches:
             kernel=kernel,
             accelerator=await self._machines.accelerator(kernel),
             networks=[await self._networks.service(name) for name in names],
+            ssh_socket=ssh_socket,
         )

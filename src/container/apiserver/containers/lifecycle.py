@@ -32,13 +32,15 @@ class Lifecycle:
         self._launches = launches
         self._tasks = tasks
 
-    def begin(self, container: Container, streams: Streams, wait: bool) -> Run:
+    def begin(self, container: Container, streams: Streams, wait: bool, ssh_socket: str | None = None) -> Run:
         """Start a stopped container in the background; `streams` are duplicated."""
         run = self._new_run(container)
         self._records.forget_outcome(container.id)
         _log.info("starting container", extra=fields(id=container.id))
         own = streams.duplicate()
-        self._keep(container, run, lambda: run.start(lambda: self._launches.launch(container.record), own, wait))
+        self._keep(
+            container, run, lambda: run.start(lambda: self._launches.launch(container.record, ssh_socket), own, wait)
+        )
         return run
 
     def adopt(self, container: Container) -> None:
@@ -120,6 +122,7 @@ class Lifecycle:
 
     async def _follow(self, container: Container, run: Run, work: Callable[[], Awaitable[None]]) -> None:
         await work()
+        await asyncio.to_thread(self._records.remove_sockets, container.id)
         container.last = run.status
         _log.info("container stopped", extra=fields(id=container.id, **_end_of(run.status)))
         container.run = None

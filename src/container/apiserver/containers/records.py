@@ -13,6 +13,7 @@ from container.model.image import Rootfs
 from container.paths import Roots
 from container.store import atomic
 from container.store.entities import Entities, Loaded
+from container.store.leftovers import Leftovers
 
 DEFAULT_RUNTIME = "container-runtime-linux"
 
@@ -43,6 +44,7 @@ class ContainerRecords:
 
     def delete(self, id: str, runtime: str = DEFAULT_RUNTIME) -> None:
         """Remove the bundle with all that is in it, and the log of its runtime helper. Raises ContainerError."""
+        self.remove_sockets(id)
         self._entities.delete(id)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._roots.log, f"{paths.runtime_service(runtime, id)}.log"))
@@ -64,6 +66,10 @@ class ContainerRecords:
         """Remove what `outcome` reads, before a new run."""
         with contextlib.suppress(OSError):
             os.unlink(self._status_path(id))
+
+    def remove_sockets(self, id: str) -> None:
+        """Remove the sockets of the host that a runtime helper published and had no time to remove."""
+        Leftovers(os.path.join(self._roots.bundle(id), paths.SOCKETS_RECORD)).remove()
 
     def _status_path(self, id: str) -> str:
         return os.path.join(self._roots.bundle(id), "status.json")

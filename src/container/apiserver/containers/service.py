@@ -7,8 +7,9 @@ runs in the background and is waited for, so that a caller may go at any time.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 
 from container import paths
 from container.apiserver.background import Background
@@ -29,6 +30,8 @@ from container.store.entities import Corrupt
 
 _log = logging.getLogger(__name__)
 
+SSH_VARIABLE = "SSH_AUTH_SOCK"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 RECOVERY_TIMEOUT = 5.0  # seconds for the helpers that run to answer a new API server
 
 
@@ -88,7 +91,9 @@ class ContainersService:
             self._claimed.pop(id, None)
         yield CreateEvent(id=id)
 
-    async def start(self, id: str, streams: Streams, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
+    async def start(
+        self, id: str, streams: Streams, wait: bool, environment: Mapping[str, str] = NOTHING
+    ) -> AsyncGenerator[ProcessEvent, None]:
         """Boot a stopped container, and with `wait` follow it to its exit."""
         container = await self._find_for_start(id)
         run = container.run
@@ -98,7 +103,7 @@ class ContainersService:
             await run.wait_booted()
             yield ProcessEvent(started=True, process=id)
             return
-        run = self._lifecycle.begin(container, streams, wait)
+        run = self._lifecycle.begin(container, streams, wait, environment.get(SSH_VARIABLE))
         try:
             async for event in run.boot_events():
                 yield event

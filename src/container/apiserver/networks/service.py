@@ -9,13 +9,20 @@ from typing import Protocol
 
 from container.apiserver.background import Background
 from container.apiserver.networks import naming
-from container.apiserver.networks.records import DEFAULT_NETWORK, NetworkRecord, default_network, new_network
+from container.apiserver.networks.records import (
+    DEFAULT_NETWORK,
+    DEFAULT_PLUGIN,
+    NetworkRecord,
+    default_network,
+    new_network,
+)
 from container.config import NetworkDefaults
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument, invalid_state, not_found
 from container.linux import routes
 from container.model.job import Job
 from container.model.launch import NetworkService
 from container.model.network import AttachmentConfiguration, Network, NetworkPruneResult, NetworkRequest, NetworkStatus
+from container.model.network_options import parse_network_options
 from container.store.entities import Entities
 from container.supervisor.base import SupervisorBackend
 
@@ -125,6 +132,8 @@ class NetworksService:
         """Make a network with its helper; one that fails leaves nothing. Raises ContainerError."""
         naming.check_name(request.name)
         naming.check_labels(request.labels)
+        if request.plugin == DEFAULT_PLUGIN:
+            parse_network_options(request.options)
         await self._loaded.wait()
         if request.name in self._records or request.name in self._failures:
             raise ContainerError(ErrorCode.EXISTS, f"network {request.name} already exists")

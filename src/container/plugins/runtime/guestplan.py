@@ -1,13 +1,17 @@
 """What one start of a container means inside the guest: pure functions of the launch and its attachments."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from container.guest.spec import ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, RouteSpec
 from container.model import capabilities
 from container.model.container import ContainerConfiguration
 from container.model.launch import Launch
+from container.model.mount import Mount
 from container.model.network import Attachment
+from container.model.process import ProcessConfiguration
 from container.plugins.runtime.plan import IMAGE, UPPER
+from container.plugins.runtime.sockets import SSH_SOCKET, Forward
 
 HOST_GATEWAY = "host-gateway"
 CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
@@ -69,11 +73,27 @@ def _host_line(entry: str, attachments: Sequence[Attachment]) -> str:
     return f"{address} {name}"
 
 
-def container(configuration: ContainerConfiguration) -> ContainerSpec:
-    """Namespaces, mounts and limits around the init process."""
+def process(launch: Launch, process: ProcessConfiguration) -> ProcessConfiguration:
+    """A process of the container; with `--ssh` it is told where the agent is, unless it was told something else."""
+    variable = "SSH_AUTH_SOCK="
+    forwarded = launch.configuration.ssh and launch.ssh_socket
+    if not forwarded or any(entry.startswith(variable) for entry in process.environment):
+        return process
+    return replace(process, environment=[*process.environment, variable + SSH_SOCKET])
+
+
+def _mounts(mounts: Sequence[Mount], forwards: Sequence[Forward]) -> list[Mount]:
+    """The mounts, with sockets of the host as sockets of the guest."""
+    sockets = {item.container_path: Mount("socket", item.listener, item.container_path) for item in forwards}
+    own = [sockets.pop(mount.destination, mount) for mount in mounts]
+    return [*own, *sockets.values()]
+
+
+def container(configuration: ContainerConfiguration, forwards: Sequence[Forward] = ()) -> ContainerSpec:
+    """Namespaces, mounts and limits around the init process; `forwards` are sockets of the host."""
     return ContainerSpec(
         hostname=host_name(configuration),
-        mounts=list(configuration.mounts),
+        mounts=_mounts(configuration.mounts, forwards),
         masked_paths=configuration.masked_paths,
         readonly_paths=configuration.readonly_paths,
         capabilities=capabilities.granted(configuration.cap_add, configuration.cap_drop),

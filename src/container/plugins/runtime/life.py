@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from container.guest.client import GuestClient
     from container.guest.streams import Tee
     from container.linux.relay import BoundPorts
+    from container.plugins.runtime.sockets import Forward, HostSockets
 
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
@@ -63,6 +64,7 @@ class Life:
         self._aborted: str | None = None
         self._started_date: str | None = None
         self._exited = self._powers_off = self._over = False
+        self._forwards: list[Forward] = []
         self.relaying: asyncio.Task[None] | None = None
         self.error: ContainerError | None = None
 
@@ -111,6 +113,7 @@ class Life:
         configuration = self._launch.configuration
         plan.check(configuration)
         ports = self._bind_ports(stack)
+        published = self._bind_sockets(stack)
         answers = await stack.enter_async_context(network.attach(self._launch, self._group))
         disk, initramfs = await asyncio.to_thread(self._make_disks)
         self._timeline.mark("disks ready")
@@ -121,7 +124,7 @@ class Life:
         boot_log = os.path.join(self._bundle, BOOT_LOG)
         vm = await stack.enter_async_context(VirtualMachine.start(spec, boot_log=boot_log))
         self._timeline.mark("QEMU started")
-        session = self._session(vm, ports, attached)
+        session = self._session(vm, ports, published, attached)
         try:
             await vm.guard(session, doing=f"running container {configuration.id}")
         except ContainerError:
@@ -141,11 +144,25 @@ class Life:
         self._timeline.mark("ports bound")
         return ports
 
+    def _bind_sockets(self, stack: contextlib.AsyncExitStack) -> "HostSockets | None":
+        published = self._launch.configuration.published_sockets
+        if not published:
+            return None
+        from container.plugins.runtime import sockets
+
+        return stack.enter_context(sockets.bind(published, self._bundle))
+
     def _make_disks(self) -> tuple[str, str]:
         disk = upper.ensure(self._bundle, self._cache, self._launch.configuration.resources.storage)
         return disk, build(self._launch.kernel, agent_path(), self._cache)
 
-    async def _session(self, vm: VirtualMachine, ports: "BoundPorts | None", attached: Sequence[Attached]) -> None:
+    async def _session(
+        self,
+        vm: VirtualMachine,
+        ports: "BoundPorts | None",
+        published: "HostSockets | None",
+        attached: Sequence[Attached],
+    ) -> None:
         """From the boot to the guest's shutdown, all of it while the machine lives."""
         import container.guest.streams  # noqa: F401  # now, while the guest boots, for `process`
         from container.guest.client import GuestClient
@@ -166,6 +183,7 @@ class Life:
             await self._set_up(guest, attached)
             if ports is not None:
                 await self._publish(stack, ports, attached[0])
+            await self._relay_sockets(stack, guest, published)
             running = await self._start_init(guest, attached, log.write)
             await self._init.exited()
             self._exited = True
@@ -201,6 +219,15 @@ class Life:
         await stack.enter_async_context(relay)
         self._timeline.mark("ports published")
 
+    async def _relay_sockets(
+        self, stack: contextlib.AsyncExitStack, guest: "GuestClient", published: "HostSockets | None"
+    ) -> None:
+        from container.plugins.runtime import sockets
+
+        self._forwards = sockets.forwards(self._launch)
+        if self._forwards or published is not None:
+            await stack.enter_async_context(sockets.relay(guest, published, self._forwards, self._group))
+
     async def _start_init(self, guest: "GuestClient", attached: Sequence[Attached], tee: "Tee") -> Running:
         from container.plugins.runtime import guestplan
 
@@ -208,8 +235,8 @@ class Life:
         await self._init.start(
             guest.start_init(
                 configuration.id,
-                configuration.init_process,
-                guestplan.container(configuration),
+                guestplan.process(self._launch, configuration.init_process),
+                guestplan.container(configuration, self._forwards),
                 stdin=streams.stdin is not None,
                 size=streams.window(),
                 timeout=REQUEST_DEADLINE * self.speed,

@@ -16,10 +16,6 @@ def check(configuration: ContainerConfiguration) -> None:
     for mount in configuration.mounts:
         if mount.kind != "tmpfs":
             _refuse(f"mounting {mount.source} at {mount.destination}: mounts of type {mount.kind}")
-    if configuration.published_sockets:
-        _refuse("publishing sockets")
-    if configuration.ssh:
-        _refuse("forwarding the SSH agent")
     if configuration.virtualization:
         _refuse("nested virtualization")
     if configuration.published_ports and not configuration.networks:

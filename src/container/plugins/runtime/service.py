@@ -121,13 +121,15 @@ class RuntimeService:
                 yield event
 
     async def _run_exec(self, running: Running, process: ContainerProcess, configuration: ProcessConfiguration) -> None:
+        from container.plugins.runtime import guestplan
+
         streams = process.streams
         error = None
         try:
             await process.start(
                 running.guest.start_exec(
                     process.id,
-                    configuration,
+                    guestplan.process(running.launch, configuration),
                     stdin=streams.stdin is not None,
                     stdout=streams.stdout is not None or configuration.terminal,
                     stderr=streams.stderr is not None,

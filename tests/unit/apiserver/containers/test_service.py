@@ -54,7 +54,6 @@ def _request() -> object:
         ({"runtime": "runc"}, "notFound", "unable to locate runtime plugin runc"),
         ({"kernel": "/missing"}, "notFound", "kernel file not found at path /missing"),
         ({"mounts": [Mount("volume", "data", "/data")]}, "unsupported", None),
-        ({"ssh": True}, "unsupported", None),
     ],
 )
 async def test_a_creation_that_fails_leaves_nothing(

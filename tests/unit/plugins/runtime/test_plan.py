@@ -88,7 +88,6 @@ def test_limits_and_flags_reach_the_guest():
     [
         {"mounts": [Mount("virtiofs", "/src", "/dst")]},
         {"mounts": [Mount("volume", "v", "/dst")]},
-        {"ssh": True},
         {"virtualization": True},
     ],
 )
