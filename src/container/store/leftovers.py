@@ -1,4 +1,4 @@
-"""Sockets that a process made outside its own directory, written down so that another can remove them after its death."""
+"""Sockets that a process made outside its own directory, on record so that another can remove them after its death."""
 
 import contextlib
 import os
