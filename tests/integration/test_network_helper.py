@@ -137,22 +137,7 @@ async def test_bad_options_are_refused(helper: Helper) -> None:
 
 # --- the way out -----------------------------------------------------------------------------------------------------
 
-UDP_ECHO = f"""
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(({OUTSIDE!r}, 53))
-print("ready", flush=True)
-while True:
-    data, peer = s.recvfrom(2048)
-    s.sendto(b"answer to " + data, peer)
-"""
-ASK = """
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(5)
-s.sendto(b"question", ("192.168.64.1", 53))
-print(s.recv(100).decode())
-"""
+DNS_SERVER = Path(netlab.__file__).with_name("dns_server.py")
 FETCH = """
 import socket, sys
 with socket.create_connection((sys.argv[1], 7002), 5) as s:
@@ -181,10 +166,11 @@ async def test_a_guest_reaches_the_outside_through_nat(helper: Helper) -> None:
 
 
 async def test_the_gateway_forwards_dns_to_the_hosts_resolver(helper: Helper) -> None:
-    with outside_server(helper, "-c", UDP_ECHO):
+    with outside_server(helper, str(DNS_SERVER), OUTSIDE):
         async with helper.attached("a") as lease:
             with helper.guest(lease) as guest:
-                assert netlab.output(guest, sys.executable, "-c", ASK) == "answer to question\n"
+                for transport in ("udp", "tcp"):
+                    assert netlab.ask(guest, "192.168.64.1", "some.example.org", transport=transport) == "10.1.2.3"
 
 
 async def test_a_guest_does_not_reach_the_loopback_of_the_host(helper: Helper) -> None:

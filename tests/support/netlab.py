@@ -94,6 +94,20 @@ def _ip(namespace: Namespace, line: str) -> None:
         assert process.wait() == 0, line
 
 
+_ASK = """
+import sys, dns.message, dns.query, dns.rcode
+server, name, kind, transport = sys.argv[1:]
+answer = getattr(dns.query, transport)(dns.message.make_query(name, kind), server, timeout=3)
+values = [str(item) for rrset in answer.answer for item in rrset]
+print(" ".join(values) or dns.rcode.to_text(answer.rcode()))
+"""
+
+
+def ask(namespace: Namespace, server: str, name: str, kind: str = "A", transport: str = "udp") -> str:
+    """What a name server says to a client inside a namespace: the values, or the response code when there are none."""
+    return output(namespace, sys.executable, "-c", _ASK, server, name, kind, transport).removesuffix("\n")
+
+
 def output(namespace: Namespace, *argv: str, timeout: float = 30) -> str:
     """What a program inside a namespace writes to standard output; it must succeed."""
     with popen(namespace, *argv, stdout=subprocess.PIPE) as process:

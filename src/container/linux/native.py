@@ -39,10 +39,15 @@ async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data
 
 async def run_program(name: str, *arguments: str, data: bytes | None = None) -> str:
     """The same for a program of the system, looked up in PATH."""
+    return await _run(system_program(name), arguments, (), data)
+
+
+def system_program(name: str) -> str:
+    """Path of a program of the system. Raises ContainerError(unsupported)."""
     path = shutil.which(name, path=environment()["PATH"])
     if path is None:
         raise ContainerError(ErrorCode.UNSUPPORTED, f"the program {name} is not installed")
-    return await _run(path, arguments, (), data)
+    return path
 
 
 async def _run(path: str, arguments: Iterable[str], fds: Iterable[int], data: bytes | None) -> str:

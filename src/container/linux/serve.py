@@ -27,6 +27,8 @@ async def open_services(
             await native.run(PROGRAM, arguments, (*namespace.descriptors, theirs.fileno()))
         _, descriptors, _, _ = socket.recv_fds(ours, 1, _MAX, socket.MSG_CMSG_CLOEXEC)
         sockets = [socket.socket(fileno=fd) for fd in descriptors]
+        for sock in sockets:
+            sock.set_inheritable(False)  # recv_fds does not pass its flags on
         if len(sockets) != 2 * len(addresses):
             for sock in sockets:
                 sock.close()

@@ -22,12 +22,20 @@ class Lease:
     taps: list[str]
     claims: int = 0
     ipv6_address: IPv6Address | None = None
+    aliases: tuple[str, ...] = ()
 
     def record(self) -> LeaseRecord:
         """As it is kept."""
         ipv6 = None if self.ipv6_address is None else str(self.ipv6_address)
         return LeaseRecord(
-            self.container, self.hostname, str(self.address), self.mac_address, self.mtu, self.taps, ipv6_address=ipv6
+            self.container,
+            self.hostname,
+            str(self.address),
+            self.mac_address,
+            self.mtu,
+            self.taps,
+            ipv6_address=ipv6,
+            aliases=list(self.aliases),
         )
 
 
@@ -85,7 +93,17 @@ class LeaseTable:
         address = None if options.ipv4_address is None else self._plan.static_ipv4(options.ipv4_address)
         self._check_free(address, ipv6)
         address = address or self._free_address()
-        lease = Lease(container, options.hostname, address, mac, mtu, [tap], claims=1, ipv6_address=ipv6)
+        lease = Lease(
+            container,
+            options.hostname,
+            address,
+            mac,
+            mtu,
+            [tap],
+            claims=1,
+            ipv6_address=ipv6,
+            aliases=tuple(options.aliases),
+        )
         self._leases.append(lease)
         return lease
 
@@ -120,5 +138,13 @@ class LeaseTable:
 
 def _restored(item: LeaseRecord, plan: Plan) -> Lease:
     ipv6 = IPv6Address(item.ipv6_address) if item.ipv6_address else plan.ipv6_address(item.mac_address)
-    address = IPv4Address(item.address)
-    return Lease(item.container, item.hostname, address, item.mac_address, item.mtu, list(item.taps), ipv6_address=ipv6)
+    return Lease(
+        item.container,
+        item.hostname,
+        IPv4Address(item.address),
+        item.mac_address,
+        item.mtu,
+        list(item.taps),
+        ipv6_address=ipv6,
+        aliases=tuple(item.aliases),
+    )

@@ -10,6 +10,7 @@ from container import log
 from container.errors import ContainerError
 from container.ipc.server import serve, stop_on_signals
 from container.model.network import NetworkMode
+from container.model.network_options import UPLINK, parse_network_options
 from container.paths import Roots
 from container.plugins.network.handler import NetworkHandler
 from container.plugins.network.plan import make_plan
@@ -45,7 +46,7 @@ def _parse() -> argparse.Namespace:
     start.add_argument("--subnet-v6", help="IPv6 subnet as CIDR, a /64")
     start.add_argument("--domain", help="DNS domain of the containers' names")
     start.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the network")
-    start.add_argument("--variant", help="the uplink: slirp4netns (default) or veth")
+    start.add_argument("--variant", help="the uplink, as --option uplink")
     return parser.parse_args()
 
 
@@ -60,11 +61,22 @@ async def _run(arguments: argparse.Namespace) -> None:
         site=f"{_machine_id()} {os.getuid()} {roots.app}",
         has_ipv6=_has_ipv6(),
     )
-    uplink = make_uplink(arguments.variant, plan) if plan.mode is NetworkMode.NAT else None
-    service = NetworkService(plan, StateFile(roots, plan.id), uplink)
+    options = parse_network_options(_options(arguments))
+    nat = plan.mode is NetworkMode.NAT
+    uplink = make_uplink(options.uplink, plan, host_loopback=options.host_loopback) if nat else None
+    service = NetworkService(plan, StateFile(roots, plan.id), uplink, arguments.domain)
     server = await serve([NetworkHandler(service)], service=arguments.service_identifier, roots=roots)
     async with service.running():
         await server.run(stop)
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, str]:
+    """The network's options; --variant, if given, is the uplink unless an option says so."""
+    options = {UPLINK: arguments.variant} if arguments.variant else {}
+    for option in arguments.option:
+        key, _, value = option.partition("=")
+        options[key] = value
+    return options
 
 
 def _has_ipv6() -> bool:

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from ipaddress import IPv4Address
 
-from container.errors import ContainerError, internal
+from container.errors import internal
 from container.linux import netns
 from container.linux.daemon import Daemon
 from container.linux.netns import Namespace
 from container.model.network import NetworkMode
-from container.plugins.network.firewall import ruleset
 from container.plugins.network.plan import BRIDGE, Plan
 from container.plugins.network.state import ProcessRecord
 
@@ -47,18 +45,6 @@ class NetworkNamespace:
             await self.holder.wait()
             self.holder.close()
             self.holder = await _recorded(netns.hold(self.namespace, name=plan.id), record)
-
-    async def set_firewall(self, plan: Plan, resolver: IPv4Address | None) -> None:
-        """Replace the rules inside. Raises ContainerError."""
-        try:
-            await self.namespace.run("nft", "-f", "-", data=ruleset(plan, resolver).encode())
-        except ContainerError as error:
-            raise ContainerError(
-                error.code,
-                f"cannot set up NAT for network {plan.id}: it needs the program nft (package nftables) "
-                "and the kernel modules nf_tables, nft_chain_nat, nft_masq and nft_ct",
-                error,
-            ) from error
 
     async def remove(self) -> None:
         """End the holder, and with it the namespace once no tap is open any more."""

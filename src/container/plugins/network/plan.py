@@ -16,8 +16,6 @@ MTU_MIN, MTU_MAX = 1280, 65535
 MAC_FIRST_BYTES = (0xF2, 0xF6, 0xFA, 0xFE)  # locally administered, unicast
 BRIDGE = "br0"
 UPLINK = "uplink0"
-# RFC 5737: never routed, so that the way out hides no real network; the second serves where the first is a subnet.
-_UPLINK_SUBNETS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"))
 Address = TypeVar("Address", IPv4Address, IPv6Address)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
@@ -42,18 +40,15 @@ class Plan:
         """The bridge's IPv6 address."""
         return None if self.ipv6 is None else self.ipv6.network_address + 1
 
-    @property
-    def uplink_subnet(self) -> IPv4Network:
-        """Addresses between the namespace and what takes its traffic out."""
-        return next(subnet for subnet in _UPLINK_SUBNETS if not subnet.overlaps(self.ipv4))
-
     def ipv6_address(self, mac: str) -> IPv6Address | None:
         """A container's address from its MAC address (RFC 4291, modified EUI-64)."""
         if self.ipv6 is None:
             return None
-        octets = bytearray.fromhex(mac.replace(":", ""))
-        octets[0] ^= 2
-        return self.ipv6.network_address + int.from_bytes(octets[:3] + b"\xff\xfe" + octets[3:], "big")
+        return self.ipv6.network_address + _interface_identifier(mac)
+
+    def link_local_address(self, mac: str) -> IPv6Address | None:
+        """The address that a container gives itself, the same way."""
+        return None if self.ipv6 is None else IPv6Address("fe80::") + _interface_identifier(mac)
 
     def static_ipv4(self, text: str) -> IPv4Address:
         """An address that is asked for. Raises ContainerError(invalidArgument) unless a container can have it."""
@@ -68,6 +63,12 @@ class Plan:
         if network is None or address not in network or address in (network[0], self.ipv6_gateway):
             raise invalid_argument(f"network {self.id} ({network or 'no IPv6'}) has no address {text} for a container")
         return address
+
+
+def _interface_identifier(mac: str) -> int:
+    octets = bytearray.fromhex(mac.replace(":", ""))
+    octets[0] ^= 2
+    return int.from_bytes(octets[:3] + b"\xff\xfe" + octets[3:], "big")
 
 
 def make_plan(*, id: str, mode: str, subnet: str | None, subnet_v6: str | None, site: str, has_ipv6: bool) -> Plan:

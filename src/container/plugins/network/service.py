@@ -11,8 +11,12 @@ from container.errors import ContainerError
 from container.linux.tap import open_tap
 from container.log import fields
 from container.model.network import Attachment, AttachmentOptions, NetworkStatus
+from container.model.network_options import UplinkKind
+from container.plugins.network.firewall import Port, WayOut
+from container.plugins.network.guard import Guard
 from container.plugins.network.keeper import UplinkKeeper
 from container.plugins.network.leases import Lease, LeaseTable
+from container.plugins.network.names import Names
 from container.plugins.network.namespace import NetworkNamespace
 from container.plugins.network.plan import BRIDGE, Plan, check_mtu, normalise_mac
 from container.plugins.network.state import NetworkState, ProcessRecord, StateFile, UplinkRecord, boot_id
@@ -37,7 +41,8 @@ class NetworkService:
     Everything comes up in the background: an attachment waits for what it needs, and gets the reason when that fails.
     """
 
-    def __init__(self, plan: Plan, state_file: StateFile, uplink: Uplink | None) -> None:
+    def __init__(self, plan: Plan, state_file: StateFile, uplink: Uplink | None, domain: str | None = None) -> None:
+        """`domain` is the DNS domain of the containers' names."""
         self.plan = plan
         self._file = state_file
         self._uplink = uplink
@@ -47,6 +52,8 @@ class NetworkService:
         self._uplink_record: UplinkRecord | None = None
         self._leases = LeaseTable(plan)
         self._creating = asyncio.Lock()
+        self._guard = Guard(plan)
+        self._names = Names(plan, domain, forwards=uplink is not None)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -55,7 +62,8 @@ class NetworkService:
         Left in order, everything is removed; by an exception, it stays for the next helper.
         """
         adopted = await self._adopt()
-        async with asyncio.TaskGroup() as group:
+        self._names.update(self._leases)
+        async with self._names.running(), asyncio.TaskGroup() as group:
             upkeep = [group.create_task(self._keep_namespace())]
             if self._keeper is not None:
                 upkeep.append(group.create_task(self._keeper.keep(adopted)))
@@ -89,6 +97,7 @@ class NetworkService:
         network = await self._namespace()
         if self._leases.has_unclaimed:
             await self._drop_dead_leases(network)
+        self._names.check_free(self._leases, container, options)
         tap = self._leases.next_tap()
         lease = self._leases.claim(container=container, options=options, mac_address=mac, mtu=mtu, tap=tap)
         with self._held(lease):
@@ -99,10 +108,12 @@ class NetworkService:
         extra = fields(network=self.plan.id, container=lease.container, address=lease.address)
         try:
             self._save()
+            self._names.update(self._leases)
             _log.info("lease begins", extra=extra)
             yield
         finally:
             self._leases.release(lease)
+            self._names.update(self._leases)
             try:
                 self._save()
             except ContainerError as error:  # the file has a lease too many, which its taps will disprove
@@ -111,6 +122,7 @@ class NetworkService:
 
     async def _grant(self, network: NetworkNamespace, lease: Lease, tap_name: str) -> Grant:
         namespace = network.namespace
+        await self._open(network)  # before the tap is there: it never speaks unguarded
         with contextlib.ExitStack() as owned:
             tap = await open_tap(namespace, name=tap_name, bridge=BRIDGE, mtu=lease.mtu)
             owned.callback(os.close, tap)
@@ -146,23 +158,38 @@ class NetworkService:
                 self._network = await NetworkNamespace.create(self.plan, self._note_holder)
             return self._network
 
+    async def _open(self, network: NetworkNamespace) -> None:
+        """Bring the rules and the name server in line with the leases."""
+        way = WayOut() if self._uplink is None else self._uplink.way
+        await self._guard.establish(network.namespace, way, list(self._ports()))
+        await self._names.serve(network.namespace)
+
+    def _ports(self) -> Iterator[Port]:
+        for lease in self._leases:
+            mac = lease.mac_address
+            for tap in lease.taps:
+                yield Port(tap, mac, lease.address, lease.ipv6_address, self.plan.link_local_address(mac))
+
     def _note_holder(self, holder: ProcessRecord) -> None:
         self._holder = holder
         self._save()
 
     async def _keep_namespace(self) -> None:
         """Make the namespace before anyone asks, and keep it held."""
+        network = None
         try:
             network = await self._namespace()
+            await self._open(network)
         except ContainerError as error:  # who needs it tries again and gets the reason
-            _log.error("no namespace: %s", error, extra=fields(network=self.plan.id))
-            return
-        await network.keep_held(self.plan, self._note_holder)
+            _log.error("the network is not up: %s", error, extra=fields(network=self.plan.id))
+        if network is not None:
+            await network.keep_held(self.plan, self._note_holder)
 
     async def _start_uplink(self) -> None:
         assert self._uplink is not None
         network = await self._namespace()
-        await network.set_firewall(self.plan, self._uplink.resolver)
+        await self._open(network)
+        self._names.set_host(self._uplink.way.host)
         self._uplink_record = await self._uplink.start(network.namespace, network.holder.pid)
         self._save()
 
@@ -189,15 +216,17 @@ class NetworkService:
         )
         if self._uplink is not None and state.uplink is not None and self._uplink.kind == state.uplink.kind:
             self._uplink_record = state.uplink
-            return self._uplink.adopt(state.uplink)
+            if self._uplink.adopt(state.uplink):
+                self._names.set_host(self._uplink.way.host)
+                return True
         await self._end_uplink(state.uplink)
         return False
 
     async def _end_uplink(self, record: UplinkRecord | None) -> None:
         """Take down an earlier helper's uplink, which is not ours."""
         if record is not None:
-            uplink = make_uplink(record.kind, self.plan)
-            if uplink.adopt(record):
+            uplink = make_uplink(UplinkKind(record.kind), self.plan, host_loopback=record.host_loopback)
+            if uplink is not None and uplink.adopt(record):
                 await uplink.stop()
 
     def _fits(self, state: NetworkState) -> bool:

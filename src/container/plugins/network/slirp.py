@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import os
-import shutil
-from ipaddress import IPv4Address
+from ipaddress import IPv4Network, IPv6Network
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, internal
 from container.linux import native
 from container.linux.daemon import Daemon, spawn
 from container.linux.netns import Namespace, open_lifeline
+from container.plugins.network.firewall import WayOut
 from container.plugins.network.plan import UPLINK, Plan
 from container.plugins.network.state import ProcessRecord, UplinkRecord
+from container.plugins.network.uplink import UPLINK_GROUP, free_subnet
 
 READY_TIMEOUT = 10.0
+MTU = 65520  # of the interface only: a TCP segment is never larger than the container's own mtu lets it be
 _PROGRAM = "slirp4netns"
+_IPV6_SUBNET = IPv6Network("fd00::/64")  # it has no option for it
 
 
 class Slirp:
@@ -22,23 +25,25 @@ class Slirp:
 
     kind = "slirp4netns"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, host_loopback: bool) -> None:
         self._plan = plan
+        self._host_loopback = host_loopback
+        self._subnet = free_subnet(plan)
         self._process: Daemon | None = None
 
     @property
-    def resolver(self) -> IPv4Address:
-        """Its built-in forwarder to the host's name servers: the third address (slirp4netns(1), --cidr)."""
-        return self._plan.uplink_subnet.network_address + 3
+    def way(self) -> WayOut:
+        """See `Uplink.way`. The second address of its subnet is the host's loopback (slirp4netns(1), --cidr)."""
+        host = (self._subnet.network_address + 2,) if self._host_loopback else ()
+        return WayOut(closed=(self._subnet, _IPV6_SUBNET), host=host)
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
-        program = shutil.which(_PROGRAM, path=native.environment()["PATH"])
-        if program is None:
-            raise ContainerError(
-                ErrorCode.UNSUPPORTED,
-                f"network {self._plan.id} has no way out: {_PROGRAM} is not installed; install the package {_PROGRAM}",
-            )
+        try:
+            program = native.system_program(_PROGRAM)
+        except ContainerError as error:
+            text = f"network {self._plan.id} has no way out; install the package {_PROGRAM}"
+            raise ContainerError(error.code, text, error) from error
         if UPLINK in await namespace.links():
             await _stop_strays(holder)
         with contextlib.ExitStack() as stack:
@@ -47,11 +52,12 @@ class Slirp:
             with contextlib.ExitStack() as child:
                 child.callback(os.close, write_end)
                 try:
-                    self._process = _spawn(program, self._plan, holder, write_end)
+                    self._process = self._spawn(program, holder, write_end)
                 except OSError as error:
                     raise internal(f"cannot start {program}: {error.strerror}") from error
             await self._wait_ready(ready)
-        return UplinkRecord(self.kind, ProcessRecord(self._process.pid, self._process.start_time))
+        process = ProcessRecord(self._process.pid, self._process.start_time)
+        return UplinkRecord(self.kind, process, str(self._subnet), self._host_loopback)
 
     async def _wait_ready(self, ready: int) -> None:
         """It writes one byte when the interface is configured, and closes the pipe when it ends."""
@@ -72,7 +78,9 @@ class Slirp:
 
     def adopt(self, record: UplinkRecord) -> bool:
         """See `Uplink.adopt`."""
-        if record.kind == self.kind and record.process is not None:
+        fits = record.kind == self.kind and record.host_loopback == self._host_loopback
+        if fits and record.process is not None and record.subnet is not None:
+            self._subnet = IPv4Network(record.subnet)
             self._process = Daemon.find(record.process.pid, record.process.start_time)
         return self._process is not None
 
@@ -94,19 +102,27 @@ class Slirp:
             self._process.close()
             self._process = None
 
+    def _spawn(self, program: str, holder: int, ready: int) -> Daemon:
+        with contextlib.ExitStack() as stack:
+            lifeline = open_lifeline(holder)
+            stack.callback(os.close, lifeline)
+            arguments = ["--configure", "--disable-dns", f"--cidr={self._subnet}", f"--mtu={MTU}"]
+            arguments += [f"--ready-fd={ready}", f"--exit-fd={lifeline}", "--netns-type=path"]
+            if not self._host_loopback:
+                arguments.append("--disable-host-loopback")
+            if os.stat(f"/proc/{holder}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+                arguments.append(f"--userns-path=/proc/{holder}/ns/user")
+            if self._plan.ipv6 is not None and not self._plan.ipv6.overlaps(_IPV6_SUBNET) and host_has_ipv6_route():
+                arguments.append("--enable-ipv6")
+            return _spawn_marked(program, [*arguments, _target(holder), UPLINK], (ready, lifeline))
 
-def _spawn(program: str, plan: Plan, holder: int, ready: int) -> Daemon:
-    with contextlib.ExitStack() as stack:
-        lifeline = open_lifeline(holder)
-        stack.callback(os.close, lifeline)
-        arguments = ["--configure", "--disable-host-loopback", f"--cidr={plan.uplink_subnet}"]
-        arguments += [f"--ready-fd={ready}", f"--exit-fd={lifeline}", "--netns-type=path"]
-        if os.stat(f"/proc/{holder}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
-            arguments.append(f"--userns-path=/proc/{holder}/ns/user")
-        if plan.ipv6 is not None and host_has_ipv6_route():
-            arguments.append("--enable-ipv6")
-        arguments += [_target(holder), UPLINK]
-        return spawn(program, arguments, (ready, lifeline), os.environ)
+
+def _spawn_marked(program: str, arguments: list[str], fds: tuple[int, ...]) -> Daemon:
+    """As root, in a group by which the rules of `veth` tell an uplink's connections from others of root's."""
+    if os.geteuid() == 0:
+        group = [f"--regid={UPLINK_GROUP}", "--clear-groups"]
+        return spawn(native.system_program("setpriv"), [*group, program, *arguments], fds, os.environ)
+    return spawn(program, arguments, fds, os.environ)
 
 
 def _target(holder: int) -> str:

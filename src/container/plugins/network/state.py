@@ -19,10 +19,12 @@ class ProcessRecord:
 
 @dataclass(frozen=True)
 class UplinkRecord:
-    """The uplink that was started, and its process if it has one."""
+    """The uplink that was started, its process and its own subnet if it has them."""
 
     kind: str
     process: ProcessRecord | None = None
+    subnet: str | None = None
+    host_loopback: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class LeaseRecord:
     mtu: int
     taps: list[str]
     ipv6_address: str | None = field(default=None, metadata={"json": "ipv6Address"})
+    aliases: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

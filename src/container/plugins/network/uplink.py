@@ -1,12 +1,18 @@
 """How a network reaches the outside: one Protocol, one implementation each way."""
 
-from ipaddress import IPv4Address
+from collections.abc import Iterator
+from ipaddress import IPv4Network
 from typing import Protocol
 
-from container.errors import invalid_argument
 from container.linux.netns import Namespace
+from container.model.network_options import UplinkKind
+from container.plugins.network.firewall import WayOut
 from container.plugins.network.plan import Plan
 from container.plugins.network.state import UplinkRecord
+
+# RFC 5737: never routed, so that the way out hides no real network.
+SUBNETS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("203.0.113.0/24"))
+UPLINK_GROUP = 65534  # of root's uplinks that are processes: by it rules tell their connections from others of root's
 
 
 class Uplink(Protocol):
@@ -18,8 +24,8 @@ class Uplink(Protocol):
     kind: str
 
     @property
-    def resolver(self) -> IPv4Address | None:
-        """Where in the namespace's view the host's DNS answers."""
+    def way(self) -> WayOut:
+        """What of it containers may not reach."""
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """Bring it up; returns when traffic can pass. Raises ContainerError with what to do."""
@@ -37,14 +43,37 @@ class Uplink(Protocol):
         """Let go of it; it stays up."""
 
 
-def make_uplink(kind: str | None, plan: Plan) -> Uplink:
-    """The uplink of this kind; None: the one that works everywhere. Raises ContainerError(invalidArgument)."""
-    if kind in (None, "slirp4netns"):
+def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink | None:
+    """The uplink of this kind, None for none; `host_loopback`: the host's loopback can be reached through it."""
+    if kind is UplinkKind.AUTO:
+        kind = choose()
+    if kind is UplinkKind.SLIRP:
         from container.plugins.network.slirp import Slirp
 
-        return Slirp(plan)
-    if kind == "veth":
+        return Slirp(plan, host_loopback)
+    if kind is UplinkKind.VETH:
         from container.plugins.network.veth import Veth
 
-        return Veth(plan)
-    raise invalid_argument(f"unknown uplink {kind!r}: must be slirp4netns or veth")
+        return Veth(plan, host_loopback)
+    return None
+
+
+def choose() -> UplinkKind:
+    """The uplink that `auto` stands for on this machine (docs/decisions)."""
+    return UplinkKind.SLIRP
+
+
+def free_subnet(plan: Plan) -> IPv4Network:
+    """Addresses for between the namespace and what takes its traffic out, which hide neither network nor host."""
+    taken = [plan.ipv4, *host_networks()]
+    return next((subnet for subnet in SUBNETS if not any(map(subnet.overlaps, taken))), SUBNETS[0])
+
+
+def host_networks() -> Iterator[IPv4Network]:
+    """Destinations that this host has routes to, without the default route (proc(5), /proc/net/route)."""
+    with open("/proc/net/route", encoding="ascii") as file:
+        rows = [line.split() for line in file][1:]
+    for _, destination, _, _, _, _, _, mask, *_ in rows:
+        if int(mask, 16) != 0:
+            address, bits = (int.from_bytes(bytes.fromhex(text), "little") for text in (destination, mask))
+            yield IPv4Network((address & bits, bits.bit_count()))

@@ -2,26 +2,28 @@
 
 It sets net.ipv4.ip_forward for the whole host, and relies on the host's own firewall to let forwarded packets pass: so
 it is only taken when it is asked for. IPv4 only.
+
+Root's processes on the host reach containers by their addresses; other users' do not, for among them may be the
+uplinks of other networks, through which containers could reach these.
 """
 
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from container.errors import ContainerError, internal
 from container.linux import native
 from container.linux.netns import Namespace
 from container.log import fields
+from container.plugins.network.firewall import WayOut
 from container.plugins.network.plan import UPLINK, Plan
 from container.plugins.network.state import UplinkRecord
+from container.plugins.network.uplink import UPLINK_GROUP
 
 _log = logging.getLogger(__name__)
-# The second is systemd-resolved's list of real servers, for the first may only name its own address on the loopback.
-_RESOLVER_FILES = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
-_LINKS = IPv4Address("198.18.0.0")  # RFC 2544: not routed; each network takes four addresses of the /15
+_LINKS = IPv4Network("198.18.0.0/15")  # RFC 2544: not routed; each network takes four addresses
 
 
 class Veth:
@@ -29,16 +31,18 @@ class Veth:
 
     kind = "veth"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, host_loopback: bool) -> None:
         digest = plan.bridge_mac.replace(":", "")[2:]
         self._plan = plan
+        self._host_loopback = host_loopback
         self._name = f"ctr{digest}"
-        self._link = IPv4Interface((_LINKS + int(digest, 16) % (1 << 15) * 4 + 1, 30))
+        self._link = IPv4Interface((_LINKS.network_address + int(digest, 16) % (1 << 15) * 4 + 1, 30))
 
     @property
-    def resolver(self) -> IPv4Address | None:
-        """The host's first IPv4 name server that is not on its loopback."""
-        return next(_name_servers(), None)
+    def way(self) -> WayOut:
+        """See `Uplink.way`: the links of all networks are closed."""
+        host = (self._link.ip,) if self._host_loopback else ()
+        return WayOut(closed=(_LINKS,), host=host, host_may_enter=True)
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
@@ -48,7 +52,7 @@ class Veth:
             await self.stop()
             text = f"network {self._plan.id} has no way out by veth; it needs root, ip (package iproute2) and nft "
             raise ContainerError(error.code, text + "(package nftables)", error) from error
-        return UplinkRecord(self.kind)
+        return UplinkRecord(self.kind, host_loopback=self._host_loopback)
 
     async def _start(self, namespace: Namespace, holder: int) -> None:
         inside = self._link.ip + 1
@@ -62,11 +66,22 @@ class Veth:
         await namespace.run("ip", "address", "add", f"{inside}/30", "dev", UPLINK)
         await namespace.run("ip", "link", "set", UPLINK, "up")
         await namespace.run("ip", "route", "add", "default", "via", str(self._link.ip))
+        await native.run_program("ip", "route", "add", str(self._plan.ipv4), "via", str(inside), "dev", self._name)
         await native.run_program("nft", "-f", "-", data=self._ruleset(inside).encode())
-        _enable_forwarding()
+        _set(_FORWARD)
+        if self._host_loopback:
+            _set(f"/proc/sys/net/ipv4/conf/{self._name}/route_localnet")
 
     def _ruleset(self, inside: IPv4Address) -> str:
         table = f"table ip {self._name}"
+        link = self._link.ip
+        loopback = f"""
+  chain loopback {{
+    type nat hook prerouting priority dstnat;
+    iifname {self._name} ip daddr {link} dnat to 127.0.0.1
+  }}"""
+        host = loopback if self._host_loopback else ""
+        refused = "" if self._host_loopback else f"\n    iifname {self._name} ip daddr {_LINKS} drop"
         return f"""{table}
 delete {table}
 {table} {{
@@ -76,16 +91,27 @@ delete {table}
     oifname {self._name} ct state established,related accept
     oifname {self._name} drop
   }}
+  chain entering {{
+    type filter hook input priority filter;
+    iifname {self._name} ct state established,related accept{refused}
+    iifname {self._name} ip saddr != {inside} drop
+  }}
+  chain leaving {{
+    type filter hook output priority filter;
+    oifname {self._name} ct state new meta skuid != 0 drop
+    oifname {self._name} ct state new meta skgid {UPLINK_GROUP} drop
+  }}
   chain outbound {{
     type nat hook postrouting priority srcnat;
     ip saddr {inside} oifname != {self._name} masquerade
-  }}
+  }}{host}
 }}
 """
 
     def adopt(self, record: UplinkRecord) -> bool:
         """See `Uplink.adopt`."""
-        return record.kind == self.kind and _exists(self._name)
+        fits = record.kind == self.kind and record.host_loopback == self._host_loopback
+        return fits and _exists(self._name)
 
     async def wait(self) -> None:
         """See `Uplink.wait`: there is no process that could fail."""
@@ -113,26 +139,12 @@ def _exists(link: str) -> bool:
     return True
 
 
-def _enable_forwarding() -> None:
+def _set(path: str) -> None:
     try:
-        with open(_FORWARD, encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             enabled = file.read().strip() == "1"
         if not enabled:
-            with open(_FORWARD, "w", encoding="ascii") as file:
+            with open(path, "w", encoding="ascii") as file:
                 file.write("1")
     except OSError as error:
-        raise internal(f"cannot set {_FORWARD}: {error.strerror}") from error
-
-
-def _name_servers() -> Iterator[IPv4Address]:
-    for path in _RESOLVER_FILES:
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                lines = [line.split() for line in file]
-        except OSError:
-            continue
-        for words in lines:
-            if len(words) >= 2 and words[0] == "nameserver":
-                address = ip_address(words[1].partition("%")[0])
-                if isinstance(address, IPv4Address) and not address.is_loopback:
-                    yield address
+        raise internal(f"cannot set {path}: {error.strerror}") from error

@@ -47,11 +47,6 @@ def test_the_ipv6_address_is_the_modified_eui64_of_the_mac_address() -> None:
     assert made.ipv6_gateway == IPv6Address("2001:db8::1")
 
 
-def test_the_way_out_avoids_the_networks_own_subnet() -> None:
-    assert plan().uplink_subnet == IPv4Network("192.0.2.0/24")
-    assert plan(subnet="192.0.2.128/25").uplink_subnet == IPv4Network("198.51.100.0/24")
-
-
 def test_the_bridge_has_a_stable_local_unicast_mac_address() -> None:
     assert plan().bridge_mac == plan().bridge_mac != plan(id="other").bridge_mac
     assert plan().bridge_mac.startswith("02:")

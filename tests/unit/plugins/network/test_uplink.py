@@ -1,0 +1,48 @@
+"""Which uplink a network gets, and the addresses that it takes."""
+
+from ipaddress import IPv4Network
+
+import pytest
+
+from container.errors import ContainerError, ErrorCode
+from container.model.network_options import NetworkOptions, UplinkKind, parse_network_options
+from container.plugins.network import uplink
+from container.plugins.network.plan import Plan, make_plan
+
+
+def plan(subnet: str | None = None) -> Plan:
+    return make_plan(id="n", mode="nat", subnet=subnet, subnet_v6=None, site="", has_ipv6=True)
+
+
+@pytest.mark.parametrize(
+    ("routes", "subnet", "expected"),
+    [
+        ([], None, "192.0.2.0/24"),
+        (["192.0.2.0/25"], None, "198.51.100.0/24"),
+        ([], "192.0.2.128/25", "198.51.100.0/24"),
+        (["192.0.2.4/30", "198.51.0.0/16"], None, "203.0.113.0/24"),
+        (["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"], None, "192.0.2.0/24"),
+    ],
+)
+def test_the_way_out_hides_neither_the_network_nor_what_the_host_has_routes_to(
+    monkeypatch: pytest.MonkeyPatch, routes: list[str], subnet: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(uplink, "host_networks", lambda: map(IPv4Network, routes))
+    assert uplink.free_subnet(plan(subnet)) == IPv4Network(expected)
+
+
+def test_the_routes_of_this_host_can_be_read() -> None:
+    assert all(network.prefixlen > 0 for network in uplink.host_networks())
+
+
+def test_options_have_defaults_and_are_read() -> None:
+    assert parse_network_options({}) == NetworkOptions(UplinkKind.AUTO, False)
+    read = parse_network_options({"uplink": "none", "host-loopback": "true"})
+    assert read == NetworkOptions(UplinkKind.NONE, True)
+
+
+@pytest.mark.parametrize("options", [{"uplink": "tor"}, {"host-loopback": "maybe"}, {"mtu": "9000"}])
+def test_unknown_options_are_refused(options: dict[str, str]) -> None:
+    with pytest.raises(ContainerError) as caught:
+        parse_network_options(options)
+    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
