@@ -18,6 +18,7 @@
 #include "dispatch.h"
 #include "log.h"
 #include "root.h"
+#include "rootdir.h"
 
 enum { LAYERS_MAX = 256 };
 
@@ -84,8 +85,21 @@ static int mount_layers(const char *image, const json_t *partitions, char *lower
     return 0;
 }
 
-static int mount_upper(const char *serial, struct err *e) {
-    char device[128], path[PATH_MAX];
+/* Make u/upper, with the metadata of the topmost lower's root, and u/work, unless an earlier boot did. */
+static int make_upper(const char *lower, struct err *e) {
+    char path[PATH_MAX], top[PATH_MAX];
+    state_path(path, sizeof path, "u/work");
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        return err_set(e, errno, "failed to make %s", path);
+    state_path(path, sizeof path, "u/upper");
+    if (mkdir(path, 0755) < 0)
+        return errno == EEXIST ? 0 : err_set(e, errno, "failed to make %s", path);
+    snprintf(top, sizeof top, "%.*s", (int)strcspn(lower, ":"), lower);
+    return rootdir_copy(top, path, e);
+}
+
+static int mount_upper(const char *serial, const char *lower, struct err *e) {
+    char device[128];
     int status = 0;
     if (!serial) {
         status = mount_at("u", "tmpfs", "tmpfs", 0, "mode=0755", e);
@@ -94,14 +108,7 @@ static int mount_upper(const char *serial, struct err *e) {
         if (status == 0)
             status = mount_at("u", device, "ext4", MS_NOATIME, "discard,noinit_itable", e);
     }
-    if (status < 0)
-        return status;
-    for (const char *const *name = (const char *const[]){"u/upper", "u/work", NULL}; *name; name++) {
-        state_path(path, sizeof path, *name);
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            return err_set(e, errno, "failed to make %s", path);
-    }
-    return 0;
+    return status < 0 ? status : make_upper(lower, e);
 }
 
 static int mount_overlay(const char *lower, struct err *e) {
@@ -153,7 +160,7 @@ int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *
     else
         status = mount_layers(image, partitions, lower, sizeof lower, e);
     if (status == 0)
-        status = mount_upper(upper, e);
+        status = mount_upper(upper, lower, e);
     if (status == 0)
         status = mount_overlay(lower, e);
     if (status < 0)

@@ -101,6 +101,7 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if busybox is None:
         pytest.skip("no busybox")
     root = tmp_path_factory.mktemp("root")
+    root.chmod(0o755)  # pytest makes it private; it is the container's root directory
     for name in ("bin", "etc", "root", "tmp"):
         (root / name).mkdir()
     shutil.copy(busybox, root / "bin/busybox")
