@@ -257,6 +257,15 @@ def _network(version: int) -> Check:
     return check
 
 
+def _hosts(value: Any, path: str, key: str) -> Any:
+    from container import registryconfig
+
+    wrong = registryconfig.problem(value)
+    if wrong is not None:
+        raise invalid_argument(f"failed to decode configuration: {path}: {key}: {wrong}")
+    return value
+
+
 _KEYS: dict[str, dict[str, Check]] = {
     "build": {"cpus": _cpus, "image": _string, "memory": _size, "rosetta": _boolean},
     "container": {"cpus": _cpus, "memory": _size},
@@ -270,6 +279,6 @@ _KEYS: dict[str, dict[str, Check]] = {
         "virtualization": _boolean,
     },
     "network": {"subnet": _network(4), "subnetv6": _network(6)},
-    "registry": {"domain": _string},
+    "registry": {"domain": _string, "hosts": _hosts},
     "vminit": {"image": _string},
 }

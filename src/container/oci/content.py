@@ -102,6 +102,13 @@ class ContentStore:
             return size
         return 0
 
+    def sync(self) -> None:
+        """Make the names of blobs durable. Raises ContainerError(internal)."""
+        try:
+            atomic.sync_directory(self._blobs)
+        except OSError as error:
+            raise internal(f"cannot add to the image store {self.directory}: {error.strerror}") from error
+
     def ingest(self) -> "Ingest":
         """A session that takes blobs in."""
         return Ingest(self, os.path.join(self._ingest, os.urandom(8).hex()))
@@ -177,9 +184,9 @@ class Ingest:
             for digest in digests:
                 with contextlib.suppress(FileNotFoundError):  # already there before this session
                     os.rename(os.path.join(self._directory, hex_of(digest)), self._store.path(digest))
-            atomic.sync_directory(os.path.dirname(self._store.path("sha256:" + "0" * 64)))
         except OSError as error:
             raise internal(f"cannot add to the image store {self._store.directory}: {error.strerror}") from error
+        self._store.sync()
 
 
 def read_document(path: str, digest: str) -> dict[str, Any]:

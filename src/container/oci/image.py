@@ -11,7 +11,7 @@ from container.model import platform as platforms
 from container.model.image import Descriptor, Platform
 from container.oci.mediatypes import INDEXES
 
-_MAX_DEPTH = 4  # of indexes in indexes
+MAX_DEPTH = 4  # of indexes in indexes
 UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 
@@ -78,7 +78,7 @@ def manifests(blobs: Blobs, top: Descriptor, depth: int = 0) -> Iterator[Descrip
     if top.media_type not in INDEXES:
         yield top
         return
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise invalid_argument(f"index {top.digest} is nested too deeply")
     document = blobs.document(top.digest)
     for descriptor in descriptors(document.get("manifests"), f"index {top.digest}"):
@@ -128,15 +128,19 @@ def reachable(blobs: Blobs, top: Descriptor) -> set[str]:
 
 def choose(found: list[Variant], wanted: Platform) -> Variant | None:
     """The best match for a platform: the same variant, or on arm the highest one that it can run."""
+    at = best([item.platform for item in found], wanted)
+    return None if at is None else found[at]
+
+
+def best(offered: list[Platform], wanted: Platform) -> int | None:
+    """The index of the best match among normalised platforms, as `choose` says."""
     wanted = normalised(wanted)
-    same = [
-        item for item in found if (item.platform.os, item.platform.architecture) == (wanted.os, wanted.architecture)
-    ]
-    exact = [item for item in same if item.platform.variant == wanted.variant]
+    same = [at for at, item in enumerate(offered) if (item.os, item.architecture) == (wanted.os, wanted.architecture)]
+    exact = [at for at in same if offered[at].variant == wanted.variant]
     if exact or wanted.architecture != "arm":
         return next(iter(exact), None)
-    older = [item for item in same if (item.platform.variant or "") < (wanted.variant or "")]
-    return max(older, key=lambda item: item.platform.variant or "", default=None)
+    older = [at for at in same if (offered[at].variant or "") < (wanted.variant or "")]
+    return max(older, key=lambda at: offered[at].variant or "", default=None)
 
 
 def normalised(platform: Platform) -> Platform:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from io import FileIO
+from contextlib import AbstractContextManager
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
 from container.oci import compression, layerindex, squashfs, tarheader
@@ -21,6 +21,20 @@ from container.store import atomic
 
 SQUASHFS = ".squashfs"
 _OWNER_MARK = b".container-root-owner"  # a whiteout: overlayfs never shows it
+
+
+Open = Callable[[Cancellation], AbstractContextManager[Callable[[int], bytes]]]  # a `read(count)`; may wait for bytes
+
+
+def stored(path: str) -> Open:
+    """How to open a layer that is a file."""
+
+    @contextlib.contextmanager
+    def opened(_: Cancellation) -> Iterator[Callable[[int], bytes]]:
+        with open(path, "rb", buffering=0) as file:
+            yield file.read
+
+    return opened
 
 
 class _Replaced(Exception):
@@ -76,9 +90,9 @@ class LayerBuild:
     """One layer in the making: `feed`, then `finish`. A context manager; leaving it earlier leaves nothing behind."""
 
     def __init__(
-        self, store: LayerStore, blob: str, diff_id: str, cancellation: Cancellation, progress: Callable[[int], None]
+        self, store: LayerStore, blob: Open, diff_id: str, cancellation: Cancellation, progress: Callable[[int], None]
     ) -> None:
-        """`blob` is the path of the compressed layer; `progress` is told the compressed bytes of each step."""
+        """`blob` opens the compressed layer; `progress` is told the compressed bytes of each step."""
         self._store = store
         self._blob = blob
         self._diff_id = diff_id
@@ -133,7 +147,7 @@ class LayerBuild:
 
     def _pass(self, tree: LayerTree, skip: frozenset[int], *, emit: bool) -> None:
         self._tree = tree
-        with open(self._blob, "rb", buffering=0) as blob, self._translated():
+        with self._translated(), self._blob(self._cancellation) as blob:
             if emit:
                 self._sqfstar = self._stack.enter_context(squashfs.Sqfstar(self._temporary, self._what))
             digest = hashlib.sha256()
@@ -156,9 +170,9 @@ class LayerBuild:
                     write(tarheader.padding(placed.size))
         reader.drain()
 
-    def _read(self, blob: FileIO) -> bytes:
+    def _read(self, blob: Callable[[int], bytes]) -> bytes:
         self._cancellation.check()
-        data = blob.read(compression.CHUNK)
+        data = blob(compression.CHUNK)
         self._progress(len(data))
         return data
 

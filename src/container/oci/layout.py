@@ -11,7 +11,7 @@ from typing import Any
 
 from container.errors import ContainerError, invalid_argument
 from container.model import codec, reference
-from container.model.image import Descriptor
+from container.model.image import Descriptor, Platform
 from container.oci import compression, image
 from container.oci.archive import Contents
 from container.oci.content import NAMES, Ingest, parse_document
@@ -70,16 +70,25 @@ def _found(names: list[str], descriptor: Descriptor, ingest: Ingest) -> Found:
     if not ingest.has(descriptor):
         raise _incomplete(descriptor)
     if descriptor.media_type in MANIFESTS:
-        lone = image.variant(ingest, descriptor)
-        manifest = replace(descriptor, platform=lone.platform)
-        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [codec.encode(manifest)]}
-        descriptor = ingest.add_document(document, INDEX)
+        descriptor = wrapped(ingest, descriptor)
     every = image.variants(ingest, descriptor)
     complete = [item for item in every if all(ingest.has(blob) for blob in item.blobs)]
     if not complete:
         missing = [blob for item in every for blob in item.blobs if not ingest.has(blob)]
         raise _incomplete(missing[0] if missing else descriptor)
     return Found(names, replace(descriptor, platform=None), complete)
+
+
+def wrapped(ingest: Ingest, descriptor: Descriptor) -> Descriptor:
+    """An index of its own for a lone manifest. Raises ContainerError as `image.variant`."""
+    document = index_of(descriptor, image.variant(ingest, descriptor).platform)
+    return ingest.add_document(document, INDEX)
+
+
+def index_of(descriptor: Descriptor, platform: Platform) -> dict[str, Any]:
+    """The index that a lone manifest gets here."""
+    manifest = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, platform=platform)
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [codec.encode(manifest)]}
 
 
 def _incomplete(descriptor: Descriptor) -> ContainerError:

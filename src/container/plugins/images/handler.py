@@ -7,9 +7,12 @@ from asyncvarlink import FileDescriptor
 from container.api.images import Images
 from container.model.event import ImageEvent, PrepareEvent
 from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.registry import Registry
 from container.model.system import ResourceUsage
 from container.plugins.images.service import ImageService
 from container.plugins.images.tasks import events
+
+DOWNLOADS = 3  # side by side, where the caller does not say
 
 
 class ImagesHandler(Images):
@@ -52,8 +55,34 @@ class ImagesHandler(Images):
         max_concurrent_downloads: int | None = None,
     ) -> AsyncIterator[PrepareEvent]:
         """See `container.api.images`."""
-        async for event in events(lambda report: self._service.prepare(reference, platform, report)):
+        count = max_concurrent_downloads or DOWNLOADS
+        async for event in events(lambda report: self._service.prepare(reference, platform, report, scheme, count)):
             yield event
+
+    async def Pull(
+        self, *, reference: str, platform: Platform | None, scheme: str, max_concurrent_downloads: int
+    ) -> AsyncIterator[ImageEvent]:
+        """See `container.api.images`."""
+        count = max_concurrent_downloads
+        async for event in events(lambda report: self._service.pull(reference, platform, scheme, count, report)):
+            yield event
+
+    async def Push(self, *, reference: str, platform: Platform | None, scheme: str) -> AsyncIterator[ImageEvent]:
+        """See `container.api.images`."""
+        async for event in events(lambda report: self._service.push(reference, platform, scheme, report)):
+            yield event
+
+    async def Login(self, *, server: str, username: str, password: str, scheme: str) -> None:
+        """See `container.api.images`."""
+        await self._service.registries.login(server, username, password, scheme)
+
+    async def Logout(self, *, server: str) -> None:
+        """See `container.api.images`."""
+        await self._service.registries.logout(server)
+
+    async def Registries(self) -> list[Registry]:
+        """See `container.api.images`."""
+        return await self._service.registries.all()
 
     async def Delete(self, *, references: list[str], all: bool, force: bool) -> DeleteResult:
         """See `container.api.images`."""

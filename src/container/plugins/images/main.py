@@ -4,9 +4,10 @@ import argparse
 import asyncio
 import logging
 
-from container import config, log, paths
+from container import config, log, paths, registryconfig
 from container.errors import ContainerError
 from container.ipc.server import serve, stop_on_signals
+from container.oci.registry.endpoints import HostSettings, Settings
 from container.paths import Roots
 from container.plugins.images.handler import ImagesHandler
 from container.plugins.images.service import opened
@@ -38,8 +39,10 @@ def _parse() -> argparse.Namespace:
 async def _run() -> None:
     stop = stop_on_signals()
     roots = Roots.from_environment()
-    domain = config.registry_domain(config.load(roots))
-    async with opened(roots, domain) as service:
+    tables = config.load(roots)
+    hosts = {host: HostSettings(*item) for host, item in registryconfig.hosts(tables).items()}
+    settings = Settings(hosts, config.dns_domain(tables))
+    async with opened(roots, config.registry_domain(tables), settings) as service:
         server = await serve([ImagesHandler(service)], service=paths.IMAGES, roots=roots)
         await service.repair(roots)
         async with server:

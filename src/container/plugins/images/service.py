@@ -5,19 +5,28 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from container.errors import ContainerError, ErrorCode, internal, not_found
-from container.model.event import ImageEvent, PrepareEvent, Progress
-from container.model.image import DeleteResult, Image, ImageDescription, Platform, PruneResult, Rootfs, RootfsLayer
+from container.errors import internal
+from container.model.event import ImageEvent, PrepareEvent
+from container.model.image import DeleteResult, Image, Platform, PruneResult
 from container.model.system import ResourceUsage
-from container.oci import image
 from container.oci.content import ContentStore
 from container.oci.layers import LayerStore
+from container.oci.partial import PartialStore
+from container.oci.registry.client import RegistryClient
+from container.oci.registry.credentials import Sources
+from container.oci.registry.endpoints import Settings
+from container.oci.registry.transport import Patience
 from container.oci.rootfs import DiskStore
 from container.paths import Roots
 from container.plugins.images import usage
 from container.plugins.images.catalog import Catalog
-from container.plugins.images.tasks import Flights, Meter, in_thread
-from container.plugins.images.transfer import Transfers, no_platform
+from container.plugins.images.download import Downloads
+from container.plugins.images.prepare import Preparer
+from container.plugins.images.pull import Puller
+from container.plugins.images.push import Pusher
+from container.plugins.images.registries import RegistryLogins
+from container.plugins.images.tasks import Flights
+from container.plugins.images.transfer import Transfers
 from container.plugins.images.unpack import Unpacker
 from container.store import atomic, locks
 
@@ -25,11 +34,20 @@ from container.store import atomic, locks
 class ImageService:
     """What `io.container.Images` offers, in model types. Made by `opened`."""
 
-    def __init__(self, content: ContentStore, catalog: Catalog, unpacker: Unpacker) -> None:
-        self._content = content
+    def __init__(
+        self,
+        content: ContentStore,
+        catalog: Catalog,
+        unpacker: Unpacker,
+        downloads: Downloads,
+        client: RegistryClient,
+    ) -> None:
         self._catalog = catalog
-        self._unpacker = unpacker
         self._transfers = Transfers(content, catalog, unpacker)
+        self._puller = Puller(content, catalog, unpacker, downloads, client)
+        self._pusher = Pusher(content, catalog, client)
+        self._preparer = Preparer(content, catalog, unpacker, self._puller)
+        self.registries = RegistryLogins(client)
 
     async def images(self) -> list[Image]:
         """Every image, sorted by reference."""
@@ -57,42 +75,35 @@ class ImageService:
         """Remove names and what only they referred to (`Catalog.delete`)."""
         return await self._catalog.delete(references, every=every, force=force)
 
-    async def prepare(self, reference: str, platform: Platform, report: Callable[[PrepareEvent], None]) -> PrepareEvent:
-        """Make one platform of an image bootable; what is there is not made again.
-
-        Raises ContainerError: notFound; unsupported when the image lacks the platform; as `Unpacker.disk`.
-        """
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                name, descriptor = await stack.enter_async_context(self._catalog.pinned(reference))
-            except ContainerError as error:
-                if error.code is ErrorCode.NOT_FOUND:
-                    raise not_found(
-                        f"{error.message}: not in the image store; `container image load` adds it"
-                    ) from error
-                raise
-            found = await in_thread(image.variants, self._content, descriptor)
-            variant = image.choose(found, platform)
-            if variant is None:
-                raise no_platform(name, platform, found)
-            total = sum(layer.size for layer in variant.layers)
-            meter = Meter(
-                lambda count: report(PrepareEvent(Progress("Unpacking image", bytes=count, total_bytes=total)))
-            )
-            disk, parts = await self._unpacker.disk(variant, meter.add)
-            meter.close()
-            self._catalog.handed_out(descriptor)
-        layers = [RootfsLayer(number, part.diff_id, part.size) for number, part in enumerate(parts, 1)]
-        config = variant.document.get("config")
-        return PrepareEvent(
-            rootfs=Rootfs(
-                ImageDescription(name, descriptor),
-                variant.platform,
-                disk,
-                layers,
-                config if isinstance(config, dict) else {},
-            )
+    async def pull(
+        self,
+        reference: str,
+        platform: Platform | None,
+        scheme: str,
+        concurrent: int,
+        report: Callable[[ImageEvent], None],
+    ) -> ImageEvent:
+        """Fetch an image (`Puller.pull`)."""
+        return await self._puller.pull(
+            reference, platform, scheme, concurrent, lambda progress: report(ImageEvent(progress))
         )
+
+    async def prepare(
+        self,
+        reference: str,
+        platform: Platform,
+        report: Callable[[PrepareEvent], None],
+        scheme: str | None = None,
+        concurrent: int = 3,
+    ) -> PrepareEvent:
+        """Make one platform of an image bootable (`Preparer.prepare`)."""
+        return await self._preparer.prepare(reference, platform, report, scheme, concurrent)
+
+    async def push(
+        self, reference: str, platform: Platform | None, scheme: str, report: Callable[[ImageEvent], None]
+    ) -> ImageEvent:
+        """Send an image (`Pusher.push`)."""
+        return await self._pusher.push(reference, platform, scheme, lambda progress: report(ImageEvent(progress)))
 
     async def prune(self, *, every: bool) -> PruneResult:
         """Remove names that no container uses (`Catalog.prune`)."""
@@ -109,16 +120,22 @@ class ImageService:
 
 
 @asynccontextmanager
-async def opened(roots: Roots, domain: str) -> AsyncIterator[ImageService]:
-    """The image store of `roots`, for one process at a time.
+async def opened(
+    roots: Roots,
+    domain: str,
+    settings: Settings | None = None,
+    sources: Sources | None = None,
+    patience: Patience | None = None,
+) -> AsyncIterator[ImageService]:
+    """The image store of `roots`, for one process at a time. `sources` of credentials default to this user's.
 
     Raises ContainerError: invalidState when another process has it, internalError when it cannot be made.
     """
     directory = os.path.join(roots.app, "images")
-    layers, disks = os.path.join(directory, "layers"), os.path.join(directory, "disks")
+    layers, disks, partials = (os.path.join(directory, name) for name in ("layers", "disks", "partial"))
     with contextlib.ExitStack() as stack:
         try:
-            for path in (directory, layers, disks):
+            for path in (directory, layers, disks, partials):
                 os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as error:
             raise internal(f"cannot create the image store {directory}: {error.strerror}") from error
@@ -127,7 +144,10 @@ async def opened(roots: Roots, domain: str) -> AsyncIterator[ImageService]:
         content.open()
         for path in (layers, disks):
             atomic.sweep(path)
-        async with Flights() as flights:
+        sources = sources or Sources.of_user(os.path.join(os.path.dirname(roots.config), "config.json"))
+        async with RegistryClient(sources, settings or Settings(), patience) as client, Flights() as flights:
             layer_store, disk_store = LayerStore(layers), DiskStore(disks)
             catalog = Catalog(content, layer_store, disk_store, domain=domain, usage=lambda: usage.containers(roots))
-            yield ImageService(content, catalog, Unpacker(content, layer_store, disk_store, flights))
+            downloads = Downloads(content, PartialStore(partials), flights)
+            unpacker = Unpacker(content, layer_store, disk_store, flights)
+            yield ImageService(content, catalog, unpacker, downloads, client)

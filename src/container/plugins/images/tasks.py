@@ -3,6 +3,7 @@
 events(work)      the progress and the result of a coroutine as an asynchronous iterator
 in_thread(…)      a blocking function in a thread; cancelling waits until the thread has ended
 Flights           one task a key, however many ask; it is cancelled when the last one has gone
+all_of(work)      coroutines side by side
 Meter             bytes counted in threads, reported in the loop a few times a second
 """
 
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -60,6 +61,16 @@ async def events(work: Callable[[Callable[[T], None]], Coroutine[Any, Any, T]]) 
         task.cancel()
         while not task.done():
             await asyncio.wait([task])
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of coroutines that run side by side; the first error cancels the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(item) for item in work]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class Meter:

@@ -72,7 +72,7 @@ class Transfers:
         found = image.variants(self._content, descriptor)
         variant = image.choose(found, platform)
         if variant is None:
-            raise no_platform(name, platform, found)
+            raise no_platform(name, platform, [item.platform for item in found])
         return export.limited(name, variant)
 
     async def _take(self, found: list[Found], ingest: Ingest, report: Report) -> list[str]:
@@ -98,10 +98,10 @@ class Transfers:
         return list(dict.fromkeys(name for name, _ in named))
 
 
-def no_platform(name: str, platform: Platform, found: list[image.Variant]) -> ContainerError:
+def no_platform(name: str, platform: Platform, found: list[Platform]) -> ContainerError:
     """That an image lacks a platform, and which ones it has (contract 2.5)."""
 
-    available = ", ".join(sorted({str(item.platform) for item in found})) or "none"
+    available = ", ".join(sorted({str(item) for item in found})) or "none"
     return ContainerError(
         ErrorCode.UNSUPPORTED,
         f"image {name} has no content for platform {platform}; available platforms: {available}",

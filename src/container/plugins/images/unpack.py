@@ -3,17 +3,41 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
+from container.model.image import Descriptor
 from container.oci.content import ContentStore
 from container.oci.digest import chain_id
 from container.oci.image import Variant
 from container.oci.layerindex import LayerIndex
-from container.oci.layers import LayerBuild, LayerStore
+from container.oci.layers import LayerBuild, LayerStore, Open, stored
 from container.oci.pipes import Cancellation
 from container.oci.rootfs import DiskStore, Part
 from container.plugins.images.tasks import Flights, Ticket, cancellable, in_thread
+
+
+class Source(Protocol):
+    """Where layers come from."""
+
+    def reading(self, blob: Descriptor) -> AbstractAsyncContextManager[Open]:
+        """A place among the builds, and how to open a compressed layer, as long as this is open."""
+
+
+class Stored:
+    """Layers of the content store, as many at a time as there are processors."""
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+        self._slots = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+
+    @contextlib.asynccontextmanager
+    async def reading(self, blob: Descriptor) -> AsyncIterator[Open]:
+        """See `Source`."""
+        async with self._slots:
+            yield stored(self._content.path(blob.digest))
 
 
 @dataclass(frozen=True)
@@ -28,57 +52,63 @@ class Unpacker:
     """Makes the layers and disks of one store. Runs as long as `flights`."""
 
     def __init__(self, content: ContentStore, layers: LayerStore, disks: DiskStore, flights: Flights) -> None:
-        self._content = content
+        self.stored = Stored(content)
         self._layers = layers
         self._disks = disks
         self._flights = flights
-        self._slots = asyncio.Semaphore(len(os.sched_getaffinity(0)))
 
-    async def disk(self, variant: Variant, count: Callable[[int], None]) -> tuple[str, list[Part]]:
-        """The disk of one platform, made of what is there and what is made now.
+    async def disk(
+        self, variant: Variant, count: Callable[[int], None], source: Source | None = None
+    ) -> tuple[str, list[Part]]:
+        """The disk of one platform, made of what is there and what is made now, from `source` (the content store).
 
         `count` is told compressed bytes as they are done with, from any thread. Raises ContainerError.
         """
         diff_ids = variant.diff_ids()
         with contextlib.ExitStack() as tickets:
             ticket: Ticket[Built] | None = None
-            for height in range(1, len(diff_ids) + 1):  # the lowest first: it gets the first slot and waits for nobody
-                ticket = tickets.enter_context(self._join(variant, diff_ids[:height], count))
+            for height in range(1, len(diff_ids) + 1):
+                stack = diff_ids[:height]
+                ticket = tickets.enter_context(self._join(variant, stack, count, source or self.stored))
             built = await ticket.result() if ticket else Built([], [])
         visible = max((at for at, index in enumerate(built.indexes) if b"" in index.opaque), default=0)
         parts = list(zip(diff_ids, built.paths, strict=True))[visible:]  # an opaque root hides all below it
         return await in_thread(self._disks.make, chain_id(diff_ids), parts)
 
-    def _join(self, variant: Variant, stack: list[str], count: Callable[[int], None]) -> Ticket[Built]:
-        return self._flights.join(chain_id(stack), lambda: self._extend(variant, stack, count))
+    def _join(self, variant: Variant, stack: list[str], count: Callable[[int], None], source: Source) -> Ticket[Built]:
+        return self._flights.join(chain_id(stack), lambda: self._extend(variant, stack, count, source))
 
-    async def _extend(self, variant: Variant, stack: list[str], count: Callable[[int], None]) -> Built:
+    async def _extend(self, variant: Variant, stack: list[str], count: Callable[[int], None], source: Source) -> Built:
         """The stack `stack`: its highest layer is made here, the others in their own flights, which began earlier."""
         top, blob = stack[-1], variant.layers[len(stack) - 1]
-        async with self._slots:
-            with contextlib.ExitStack() as held:
-                below = held.enter_context(self._join(variant, stack[:-1], count)) if len(stack) > 1 else None
+        with contextlib.ExitStack() as held:
+            below = held.enter_context(self._join(variant, stack[:-1], count, source)) if len(stack) > 1 else None
 
-                async def lower() -> Built:
-                    return await below.result() if below else Built([], [])
+            async def lower() -> Built:
+                return await below.result() if below else Built([], [])
 
-                index = await in_thread(self._layers.index, top)
-                if index is not None:
-                    under = await lower()
-                    path = await in_thread(self._layers.find, top, under.indexes)
-                    if path is not None:
-                        count(blob.size)
-                        return Built([*under.paths, path], [*under.indexes, index])
-                return await self._build(self._content.path(blob.digest), top, lower, count)
+            index = await in_thread(self._layers.index, top)
+            if index is not None:
+                under = await lower()
+                path = await in_thread(self._layers.find, top, under.indexes)
+                if path is not None:
+                    count(blob.size)
+                    return Built([*under.paths, path], [*under.indexes, index])
+            return await self._build(source, blob, top, lower, count)
 
     async def _build(
-        self, blob: str, diff_id: str, lower: Callable[[], Awaitable[Built]], count: Callable[[int], None]
+        self,
+        source: Source,
+        blob: Descriptor,
+        diff_id: str,
+        lower: Callable[[], Awaitable[Built]],
+        count: Callable[[int], None],
     ) -> Built:
-        with (
-            Cancellation() as cancellation,
-            LayerBuild(self._layers, blob, diff_id, cancellation, count) as build,
-        ):
-            index = await cancellable(cancellation, build.feed)
+        with contextlib.ExitStack() as stack:
+            cancellation = stack.enter_context(Cancellation())
+            async with source.reading(blob) as opened:  # left before others are waited for: they may need the place
+                build = stack.enter_context(LayerBuild(self._layers, opened, diff_id, cancellation, count))
+                index = await cancellable(cancellation, build.feed)
             under = await lower()
             resolved = index.resolve(under.indexes)
             path = await cancellable(cancellation, lambda: build.finish(resolved))

@@ -1,0 +1,234 @@
+"""Blobs that are being fetched: files named by digest that grow, are read while they grow, and outlive an interruption.
+
+`Partial.append` writes and hashes; a `tail` follows the file in a thread of its own, however far the download is, and
+sees its failure. What a file holds is worth nothing before `verify`: the digest is taken over all of it, also over what
+an earlier process left.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.model.image import Descriptor
+from container.oci.digest import hex_of
+from container.oci.pipes import Cancellation
+
+_CHUNK = 1 << 20
+
+
+class Damaged(Exception):
+    """A blob was continued and came out wrong; it is gone, and fetching all of it may help."""
+
+
+class PartialStore:
+    """The unfinished blobs of one store, below `directory`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def path(self, digest: str) -> str:
+        """Where an unfinished blob is, or would be. Raises ContainerError(invalidArgument)."""
+        return os.path.join(self.directory, hex_of(digest))
+
+    def expire(self, seconds: float, keep: frozenset[str] = frozenset()) -> int:
+        """Remove what was not written to for that long, but the digests `keep`; returns the bytes that this freed."""
+        limit, freed, kept = time.time() - seconds, 0, {hex_of(digest) for digest in keep}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.directory) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat()
+                    if status.st_mtime <= limit and entry.name not in kept:
+                        os.unlink(entry.path)
+                        freed += status.st_blocks * 512
+        return freed
+
+
+class Partial:
+    """One download of one blob, which writes; any number of tails read."""
+
+    def __init__(self, store: PartialStore, descriptor: Descriptor, final: str) -> None:
+        """`final` is where the blob is after somebody moved it into the content store."""
+        self.descriptor = descriptor
+        self.path = store.path(descriptor.digest)
+        self.received = 0
+        self.complete = False
+        self.error: BaseException | None = None
+        self.resumed = False
+        self._final = final
+        self._fd = -1
+        self._digest = hashlib.sha256()
+        self._lock = threading.Lock()  # of the listeners
+        self._listeners: set[int] = set()
+
+    def adopt(self) -> bool:
+        """Take the blob from the content store, if somebody has put it there meanwhile."""
+        with contextlib.suppress(OSError):
+            if os.stat(self._final).st_size == self.descriptor.size:
+                self.received, self.complete = self.descriptor.size, True
+                self.notify()
+        return self.complete
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Take up the blob where it is, once; tails see an error that leaves this. Call `rehash` first of all."""
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            size = os.fstat(self._fd).st_size
+            if size > self.descriptor.size:
+                os.ftruncate(self._fd, 0)
+                size = 0
+            self.received, self.resumed = size, size > 0
+            yield
+        except OSError as error:
+            self.error = self._cannot_store(error)
+            raise self.error from error
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+            self.notify()
+
+    def rehash(self, cancellation: Cancellation) -> None:
+        """Take what is there already into the digest. Blocks."""
+        position = 0
+        while position < self.received:
+            cancellation.check()
+            data = os.pread(self._fd, min(_CHUNK, self.received - position), position)
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self._digest.update(data)
+            position += len(data)
+
+    def append(self, chunks: Sequence[bytes]) -> None:
+        """Add bytes. Blocks. Raises ContainerError: internalError when they cannot be written (then the file goes)."""
+        position = self.received
+        try:
+            for chunk in chunks:
+                self._digest.update(chunk)
+                with memoryview(chunk) as view:
+                    done = 0
+                    while done < len(view):
+                        done += os.pwrite(self._fd, view[done:], position + done)
+                position += len(chunk)
+        except OSError as error:
+            self.discard()
+            raise self._cannot_store(error) from error
+        self.received = position
+
+    def verify(self) -> None:
+        """Check size and digest of all that was received.
+
+        Raises, and removes the file: Damaged when an earlier attempt's bytes are in it, ContainerError(invalidArgument)
+        when the registry's are wrong.
+        """
+        found = f"sha256:{self._digest.hexdigest()}"
+        if self.received != self.descriptor.size or found != self.descriptor.digest:
+            self.discard()
+            if self.resumed:
+                raise Damaged
+            raise invalid_argument(
+                f"blob {self.descriptor.digest} is corrupt: "
+                f"the registry sent {self.received} bytes with the digest {found}"
+            )
+        self.complete = True
+        self.notify()
+
+    def sync(self) -> None:
+        """Make the file durable. Blocks."""
+        os.fsync(self._fd)
+
+    def discard(self) -> None:
+        """Remove the file; what was received is lost."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    def commit(self) -> None:
+        """Move a complete blob into the content store, unless it is there. Raises ContainerError(internal)."""
+        try:
+            os.rename(self.path, self._final)
+        except FileNotFoundError:
+            if not os.path.exists(self._final):
+                raise internal(f"blob {self.descriptor.digest} disappeared from the image store") from None
+        except OSError as error:
+            raise self._cannot_store(error) from error
+
+    def notify(self) -> None:
+        """Wake the tails."""
+        with self._lock:
+            for listener in self._listeners:
+                os.eventfd_write(listener, 1)
+
+    @contextlib.contextmanager
+    def tail(self, cancellation: Cancellation) -> Iterator[Callable[[int], bytes]]:
+        """A `read(count)` that waits for bytes to come, and returns none at the end of the whole blob.
+
+        Raises what made the download fail; Cancelled.
+        """
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with self._lock:
+            self._listeners.add(event)
+        try:
+            fd = self._open()
+            try:
+                yield _Tail(self, fd, event, cancellation).read
+            finally:
+                os.close(fd)
+        finally:
+            with self._lock:
+                self._listeners.discard(event)
+            os.close(event)
+
+    def _open(self) -> int:
+        for path in (self.path, self._final):
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # the download comes later
+        except OSError as error:
+            raise self._cannot_store(error) from error
+
+    def _cannot_store(self, error: OSError) -> ContainerError:
+        return internal(f"cannot store blob {self.descriptor.digest}: {error.strerror}")
+
+
+class _Tail:
+    def __init__(self, partial: Partial, fd: int, event: int, cancellation: Cancellation) -> None:
+        self._partial = partial
+        self._fd = fd
+        self._event = event
+        self._cancellation = cancellation
+        self._position = 0
+
+    def read(self, count: int) -> bytes:
+        partial = self._partial
+        while True:
+            available = partial.received - self._position
+            if available > 0:
+                data = os.pread(self._fd, min(count, available), self._position)
+                self._position += len(data)
+                return data
+            if partial.complete:
+                return b""
+            if partial.error is not None:
+                raise _unread(partial.error)
+            self._cancellation.wait_for(self._event, select.POLLIN)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._event)
+
+
+def _unread(error: BaseException) -> BaseException:
+    """What a reader raises when the download ended with `error`, which belongs to another task."""
+    if isinstance(error, ContainerError):
+        return error
+    if isinstance(error, Damaged):
+        return Damaged()
+    return ContainerError(ErrorCode.INTERRUPTED, "the download was given up")

@@ -1,0 +1,163 @@
+"""Pulling an image: documents first, then all layers at once, each unpacked while it is fetched.
+
+Until its layers are complete and right an image has no name; what was fetched by then stays as unfinished blobs, for
+the next attempt. The documents and the layers' squashfs are pinned meanwhile, so that garbage collection leaves them.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+
+from container.errors import ContainerError, ErrorCode, internal
+from container.model import reference as references
+from container.model.event import ImageEvent, Progress
+from container.model.image import Descriptor, Platform
+from container.oci.content import ContentStore
+from container.oci.layers import Open, stored
+from container.oci.partial import Damaged
+from container.oci.registry.client import RegistryClient
+from container.oci.registry.repository import Repository
+from container.plugins.images.catalog import Catalog
+from container.plugins.images.documents import DocumentFetch, Documents
+from container.plugins.images.download import Downloads, Share
+from container.plugins.images.pullprogress import TransferProgress
+from container.plugins.images.tasks import all_of, in_thread
+from container.plugins.images.unpack import Unpacker
+
+STEPS = ("Fetching image", "Unpacking image")
+_KEPT = 24 * 3600.0  # seconds that an unfinished blob waits for another attempt
+
+
+class Puller:
+    """Pulls images into one store."""
+
+    def __init__(
+        self,
+        content: ContentStore,
+        catalog: Catalog,
+        unpacker: Unpacker,
+        downloads: Downloads,
+        client: RegistryClient,
+    ) -> None:
+        self._content = content
+        self._catalog = catalog
+        self._unpacker = unpacker
+        self._downloads = downloads
+        self._client = client
+
+    async def pull(
+        self,
+        text: str,
+        platform: Platform | None,
+        scheme: str,
+        concurrent: int,
+        report: Callable[[Progress], None],
+    ) -> ImageEvent:
+        """Fetch, unpack and name an image; the result has its full reference.
+
+        Raises ContainerError as `DocumentFetch.fetch`, `Unpacker.disk` and `failures`; a name that was there stays.
+        """
+        name = references.normalise(text, self._catalog.domain)
+        repository = Repository(self._client, references.parse(name), scheme)
+        await in_thread(self._downloads.expire, _KEPT)
+        progress = TransferProgress(report, STEPS)
+        try:
+            try:
+                await self._fetch(name, repository, platform, max(concurrent, 1), progress)
+            except Damaged:
+                await self._fetch(name, repository, platform, max(concurrent, 1), progress)
+        except Damaged as error:
+            raise internal(f"cannot pull {name}: what was kept of it changes; is the disk failing?") from error
+        finally:
+            progress.stop()
+        return ImageEvent(references=[name])
+
+    async def _fetch(
+        self, name: str, repository: Repository, platform: Platform | None, concurrent: int, progress: TransferProgress
+    ) -> None:
+        complete = False
+        try:
+            with self._content.ingest() as ingest:
+                documents = await DocumentFetch(repository, ingest).fetch(references.parse(name), platform)
+                async with self._catalog.added(ingest, documents.digests, [documents.top]):
+                    await self._layers(repository, documents, concurrent, progress)
+                    moved = await self._catalog.name([(name, documents.top)])
+            complete = True
+        finally:
+            if not complete:
+                await self._catalog.sweep()
+        if moved:
+            await self._catalog.sweep()
+
+    async def _layers(
+        self, repository: Repository, documents: Documents, concurrent: int, progress: TransferProgress
+    ) -> None:
+        missing = await in_thread(lambda: [blob for blob in documents.blobs if not self._content.has(blob)])
+        for layer in documents.blobs:
+            progress.add(layer, here=layer not in missing)
+        progress.tell()
+        slots = asyncio.Semaphore(concurrent)
+        with contextlib.ExitStack() as stack:
+            shares = {
+                blob.digest: stack.enter_context(self._downloads.join(repository, blob, slots)) for blob in missing
+            }
+            for blob in missing:
+                share = shares[blob.digest]
+                progress.moved(blob, share.partial.received)
+                stack.enter_context(share.watched(_watcher(progress, blob)))
+            source = _Source(self._content, self._downloads, repository, slots, self._unpacker, frozenset(shares))
+            for variant in documents.variants:
+                await self._unpacker.disk(variant, progress.unpacked, source)
+            await all_of(share.done() for share in shares.values())
+            await in_thread(self._commit, list(shares.values()))
+        progress.close()
+
+    def _commit(self, shares: list[Share]) -> None:
+        for share in shares:
+            share.partial.commit()
+        self._content.sync()
+
+
+class _Source:
+    """Layers as they come from a registry, or from the store."""
+
+    def __init__(
+        self,
+        content: ContentStore,
+        downloads: Downloads,
+        repository: Repository,
+        slots: asyncio.Semaphore,
+        unpacker: Unpacker,
+        fetched: frozenset[str],
+    ) -> None:
+        self._content = content
+        self._downloads = downloads
+        self._repository = repository
+        self._slots = slots
+        self._unpacker = unpacker
+        self._fetched = fetched
+        self._builds = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+
+    @contextlib.asynccontextmanager
+    async def reading(self, blob: Descriptor) -> AsyncIterator[Open]:
+        """See `unpack.Source`. The build has a share of its own: it may outlive the pull that began it."""
+        if blob.digest not in self._fetched:
+            async with self._unpacker.stored.reading(blob) as opened:
+                yield opened
+            return
+        async with self._builds:
+            if self._content.has(blob):
+                yield stored(self._content.path(blob.digest))
+            else:
+                with self._downloads.join(self._repository, blob, self._slots) as share:
+                    try:
+                        yield share.partial.tail
+                    except ContainerError as error:
+                        if error.code is ErrorCode.INVALID_ARGUMENT:  # is it the layer, or what the registry sent?
+                            await share.done()
+                        raise
+
+
+def _watcher(progress: TransferProgress, blob: Descriptor) -> Callable[[int], None]:
+    return lambda count: progress.moved(blob, count)
