@@ -1,3 +1,4 @@
+import socket
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from container.errors import ContainerError, ErrorCode
 from container.model.container import DNSConfiguration
 from container.model.mount import Mount
 from container.model.port import PublishPort
-from container.plugins.runtime import guestplan, plan
+from container.plugins.runtime import guestplan, plan, sockets
 from container.vm.spec import Disk, Nic
 
 
@@ -104,3 +105,44 @@ def test_ports_need_a_network():
 
 def test_tmpfs_is_accepted():
     plan.check(configured(mounts=[Mount("tmpfs", "tmpfs", "/tmp", ["size=1m"])]).configuration)
+
+
+def test_a_host_name_and_further_hosts_that_were_asked_for():
+    wanted = configured(hostname="db1", extra_hosts=["x:10.0.0.9", "v6:fd00::9", "gate:host-gateway"]).configuration
+    written = contents(wanted, [attachment()])
+    assert written["/etc/hostname"] == "db1\n"
+    assert written["/etc/hosts"].splitlines() == [
+        "127.0.0.1 localhost",
+        "192.168.64.2 db1",
+        "10.0.0.9 x",
+        "fd00::9 v6",
+        "192.168.64.1 gate",
+    ]
+
+
+def test_the_ssh_agent_is_announced_unless_another_one_was():
+    forwarding = replace(configured(ssh=True), ssh_socket="/agent")
+    process = forwarding.configuration.init_process
+    told = guestplan.process(forwarding, process)
+    assert told.environment == [*process.environment, f"SSH_AUTH_SOCK={sockets.SSH_SOCKET}"]
+    own = replace(process, environment=["SSH_AUTH_SOCK=/mine"])
+    assert guestplan.process(forwarding, own) == own
+    assert guestplan.process(replace(forwarding, ssh_socket=None), process) == process
+
+
+def test_sockets_of_the_host_are_mounts_of_the_guest(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        mounts = [Mount("virtiofs", path, "/run/s"), Mount("tmpfs", "tmpfs", "/tmp")]
+        wanted = replace(configured(ssh=True, mounts=mounts), ssh_socket="/agent")
+        forwards = sockets.forwards(wanted)
+        assert [(item.container_path, item.host_path) for item in forwards] == [
+            ("/run/s", path),
+            (sockets.SSH_SOCKET, "/agent"),
+        ]
+        assert guestplan.container(wanted.configuration, forwards).mounts == [
+            Mount("socket", forwards[0].listener, "/run/s"),
+            Mount("tmpfs", "tmpfs", "/tmp"),
+            Mount("socket", forwards[1].listener, sockets.SSH_SOCKET),
+        ]
