@@ -22,7 +22,6 @@ from container.paths import Roots, network_service
 from support import netlab
 
 OUTSIDE = "10.99.0.1"
-SERVICE = network_service("container-network-bridge", "default")
 _HOST = f"""
 set -e
 mount --make-rprivate /
@@ -44,12 +43,12 @@ exec sleep 3600
 class Helper:
     """A network helper as `user` (None: root), which can be killed and started again."""
 
-    def __init__(self, base: Path, host: int, user: str | None) -> None:
-        self.base, self.host, self.user = base, host, user
+    def __init__(self, base: Path, host: int, user: str | None, network: str = "default") -> None:
+        self.base, self.host, self.user, self.network = base, host, user, network
         self.roots = Roots(app=f"{base}/app", run=f"{base}/run", install="/usr", log=f"{base}/log", config="")
-        self.socket = self.roots.socket(SERVICE)
+        self.socket = self.roots.socket(network_service("container-network-bridge", network))
         self.client = Client(self.socket, timeout=30)
-        self.log = base / "helper.log"
+        self.log = base / f"{network}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = {"PATH": "/usr/bin:/bin", **self.roots.environment()}
 
@@ -65,7 +64,8 @@ class Helper:
 
     async def start(self, *options: str, mode: str = "nat") -> None:
         """Start it and wait until it serves."""
-        arguments = ["start", "--id", "default", "--service-identifier", SERVICE, "--mode", mode, *options]
+        service = network_service("container-network-bridge", self.network)
+        arguments = ["start", "--id", self.network, "--service-identifier", service, "--mode", mode, *options]
         command = self.inside(sys.executable, "-m", "container.plugins.network.main", *arguments)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=self.environment, stderr=log, cwd="/")
@@ -93,12 +93,12 @@ class Helper:
 
     def state(self) -> dict[str, Any]:
         """What it has on disk."""
-        return json.loads(Path(self.roots.run, "networks/default.json").read_text())  # type: ignore[no-any-return]
+        return json.loads(Path(self.roots.run, f"networks/{self.network}.json").read_text())  # type: ignore[no-any-return]
 
     @contextlib.asynccontextmanager
     async def attached(self, container: str, **options: Any) -> AsyncIterator[Lease]:
         """An attachment, whose descriptors are closed at the end."""
-        wanted = AttachmentOptions(hostname=container, **options)
+        wanted = AttachmentOptions(**{"hostname": container} | options)
         async with self.client.stream(Network.Attach, container=container, options=wanted) as leases:
             lease = await anext(aiter(leases))
             try:
@@ -109,13 +109,17 @@ class Helper:
                     if descriptor is not None:
                         descriptor.close()
 
+    def another(self, network: str) -> "Helper":
+        """The helper of another network of the same system."""
+        return Helper(self.base, self.host, self.user, network)
+
     @contextlib.contextmanager
-    def guest(self, lease: Lease) -> Iterator[Namespace]:
+    def guest(self, lease: Lease, name: str = "guest0") -> Iterator[Namespace]:
         """A guest by a veth pair that has the lease's address."""
         userns = lease["userns"]
         namespace = Namespace(lease["netns"].fileno(), None if userns is None else userns.fileno())
         attachment = lease["attachment"]
-        with netlab.veth_guest(namespace, "guest0", attachment.ipv4_address, attachment.ipv4_gateway) as guest:
+        with netlab.veth_guest(namespace, name, attachment.ipv4_address, attachment.ipv4_gateway) as guest:
             yield guest
 
 

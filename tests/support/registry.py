@@ -112,11 +112,11 @@ def certificates(directory: Path) -> Path:
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     extensions = directory / "extensions"
     extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    signed = ["-out", "server.pem", "-days", "2", "-extfile", str(extensions)]
     for command in (
         ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2"],
         ["req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"],
-        ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-        + ["-out", "server.pem", "-days", "2", "-extfile", str(extensions)],
+        ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", *signed],
     ):
         subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
     shutil.copy(directory / "ca.pem", trusted / "ca.crt")

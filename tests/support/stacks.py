@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
-from support.ociarchive import ImageFiles, directory, layout, link, member, tar
 
 from container.model.image import Platform
 from container.paths import Roots
 from container.plugins.images.service import opened
+from support.ociarchive import ImageFiles, directory, layout, link, member, tar
 
 Member = tuple[tarfile.TarInfo, bytes]
 

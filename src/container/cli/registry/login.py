@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -9,6 +10,10 @@ from container.cli import client, output
 from container.cli.options import fetch
 from container.cli.spec import Argument, Command, Option, Values, flag
 from container.errors import internal, invalid_argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TIMEOUT = 120.0  # seconds: a slow registry is asked several times
 
@@ -36,23 +41,26 @@ def _username(server: str) -> str:
 
 def _password() -> str:
     """A line from standard input, without echo when that is a terminal."""
-    output.write("Provide registry password: ")
-    text = (_read_silently() if os.isatty(0) else sys.stdin.readline() if sys.stdin else "").rstrip("\r\n")
+    with _silence() if os.isatty(0) else contextlib.nullcontext():
+        output.write("Provide registry password: ")
+        text = (sys.stdin.readline() if sys.stdin else "").rstrip("\r\n")
     if not text:
         raise invalid_argument("failed to read the password: it is empty")
     return text
 
 
-def _read_silently() -> str:
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No echo, from before the prompt on: whoever types ahead is not seen either."""
     import termios
 
     saved = termios.tcgetattr(0)
     silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:]]
     try:
         termios.tcsetattr(0, termios.TCSAFLUSH, silent)
-        return sys.stdin.readline()
+        yield
     finally:
-        termios.tcsetattr(0, termios.TCSAFLUSH, saved)
+        termios.tcsetattr(0, termios.TCSADRAIN, saved)
         output.write("\n")  # the one that was typed was not echoed
 
 

@@ -1,0 +1,212 @@
+"""Pull, push, prune, logins and disk usage on the command line, and bars of layers (contract 1.6, 2.5, 2.9, 2.10)."""
+
+import json
+import os
+import pty
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from container.cli.bars import Bars
+
+from .conftest import FakeSystem, Reject
+
+LAYERS = [
+    {"name": "0" * 12, "state": "downloading", "bytes": 5 << 20, "totalBytes": 20 << 20},
+    {"name": "1" * 12, "state": "waiting", "bytes": 0, "totalBytes": 10 << 20},
+    {"name": "2" * 12, "state": "exists", "bytes": 0, "totalBytes": 30 << 20},
+    {"name": "3" * 12, "state": "unpacking", "bytes": 40 << 20, "totalBytes": 40 << 20},
+]
+
+
+def test_pull_prints_nothing_on_standard_output_and_plain_lines_elsewhere(system: FakeSystem) -> None:
+    progress = {"description": "Fetching image", "bytes": 3 << 20, "totalBytes": 12 << 20, "parts": LAYERS}
+    system.answers["Images.Pull"] = [{"event": {"progress": progress}}, {"event": {"references": ["docker.io/a:1"]}}]
+    result = system.run("image", "pull", "--scheme", "http", "--max-concurrent-downloads=7", "a:1")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "[1/2] Fetching image 25% (3 of 12 MB) [0s]\n"
+    call = {"reference": "a:1", "scheme": "http", "maxConcurrentDownloads": 7}
+    assert system.calls == [("Images.Pull", call)]
+    assert system.run("image", "pull", "--progress=none", "a:1").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "platform"),
+    [
+        (["--platform", "linux/arm64/v8"], "linux/386", {"os": "linux", "architecture": "arm64"}),
+        (["-a", "riscv64"], "linux/386", {"os": "linux", "architecture": "riscv64"}),
+        ([], "linux/386", {"os": "linux", "architecture": "386"}),
+        ([], None, None),
+    ],
+)
+@pytest.mark.parametrize("verb", ["pull", "push"])
+def test_the_platform_limits_pull_and_push(
+    system: FakeSystem, verb: str, words: list[str], variable: str | None, platform: dict[str, str] | None
+) -> None:
+    system.answers["Images.Pull"] = system.answers["Images.Push"] = [{"event": {"references": ["x"]}}]
+    result = system.run("image", verb, *words, "x", env={"CONTAINER_DEFAULT_PLATFORM": variable} if variable else None)
+    assert result.returncode == 0
+    assert system.calls[0][1].get("platform") == platform
+    assert ("CONTAINER_DEFAULT_PLATFORM" in result.stderr) == (platform == {"os": "linux", "architecture": "386"})
+
+
+def test_bad_words_are_refused_before_anything_is_asked(system: FakeSystem) -> None:
+    for verb in ("pull", "push"):
+        result = system.run("image", verb, "--scheme", "ftp", "x")
+        assert (result.returncode, result.stderr) == (1, "Error: unsupported scheme ftp\n")
+    result = system.run("image", "pull", "--max-concurrent-downloads", "0", "x")
+    assert result.stderr == "Error: maximum number of concurrent downloads must be greater than 0, got 0\n"
+    bad = system.run("image", "pull", "x", env={"CONTAINER_DEFAULT_PLATFORM": "plan9/x"})
+    assert bad.stderr == 'Error: invalid platform "plan9/x" in CONTAINER_DEFAULT_PLATFORM environment variable\n'
+    assert system.calls == []
+
+
+def test_push_prints_the_full_reference(system: FakeSystem) -> None:
+    system.answers["Images.Push"] = [{"event": {"references": ["localhost:5000/a:latest"]}}]
+    assert system.run("image", "push", "localhost:5000/a").stdout == "localhost:5000/a:latest\n"
+
+
+def test_run_passes_on_how_to_fetch(system: FakeSystem) -> None:
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.run("create", "--scheme=https", "--max-concurrent-downloads", "5", "x")
+    request = system.calls[0][1]["request"]
+    assert (request["scheme"], request["maxConcurrentDownloads"]) == ("https", 5)
+
+
+def test_prune_prints_names_then_digests(system: FakeSystem) -> None:
+    result = {"untagged": ["docker.io/library/a:1"], "deleted": ["sha256:00", "sha256:11"], "reclaimed": 3_400_000}
+    system.answers["Images.Prune"] = {"result": result}
+    said = system.run("image", "prune", "-a")
+    assert said.stdout == "untagged docker.io/library/a:1\ndeleted sha256:00\ndeleted sha256:11\n"
+    assert said.stderr == "Reclaimed 3.4 MB in disk space\n"
+    assert system.calls == [("Images.Prune", {"all": True})]
+
+
+USAGE = {
+    "images": {"total": 3, "active": 1, "sizeInBytes": 12_345_678, "reclaimable": 5_555_555},
+    "containers": {"total": 2, "active": 1, "sizeInBytes": 90112, "reclaimable": 4096},
+    "volumes": {"total": 0, "active": 0, "sizeInBytes": 0, "reclaimable": 0},
+}
+
+
+def test_df(system: FakeSystem) -> None:
+    system.answers["System.DiskUsage"] = {"usage": USAGE}
+    assert system.run("system", "df").stdout.splitlines() == [
+        "TYPE           TOTAL  ACTIVE  SIZE     RECLAIMABLE",
+        "Images         3      1       12.3 MB  5.6 MB (45%)",
+        "Containers     2      1       90 KB    4 KB (5%)",
+        "Local Volumes  0      0       0 B      0 B (0%)",
+    ]
+    shown = system.run("system", "df", "--format", "json").stdout
+    assert json.loads(shown) == USAGE
+    assert shown.startswith('{\n  "containers": {\n    "active": 1,')
+    assert "[images]\nactive = 1\n" in system.run("system", "df", "--format=toml").stdout
+    assert system.run("system", "df", "--format=yaml").stdout.startswith("images:\n  total: 3\n")
+
+
+def test_login_reads_the_password_from_standard_input(system: FakeSystem) -> None:
+    result = system.run("registry", "login", "-u", "ann", "--password-stdin", "ghcr.io", input="s3cret word\n")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "Login succeeded\n")
+    call = {"server": "ghcr.io", "username": "ann", "password": "s3cret word", "scheme": "auto"}
+    assert system.calls == [("Images.Login", call)]
+    nameless = system.run("registry", "login", "--password-stdin", "ghcr.io", input="x")
+    assert (nameless.returncode, nameless.stderr) == (1, "Error: must provide --username with --password-stdin\n")
+    empty = system.run("registry", "login", "-u", "ann", "--password-stdin", "ghcr.io", input="")
+    assert (empty.returncode, empty.stderr) == (1, "Error: failed to read password from stdin\n")
+
+
+def test_login_asks_for_what_is_missing(system: FakeSystem) -> None:
+    result = system.run("registry", "login", "ghcr.io", input="ann\npw\n")
+    assert result.stdout == "Provide registry username ghcr.io: Provide registry password: "
+    assert system.calls[0][1]["username"] == "ann"
+    assert system.calls[0][1]["password"] == "pw"
+    assert system.run("registry", "login", "ghcr.io", input="").returncode == 1
+
+
+def test_a_typed_password_is_not_echoed(system: FakeSystem) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        system.command("registry", "login", "-u", "ann", "ghcr.io"),
+        env=system.environment,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = _read_until(master, b"password: ")
+    os.write(master, b"s3cret\n")
+    shown += _read_until(master, b"succeeded")
+    assert process.wait(10) == 0
+    os.close(master)
+    assert b"s3cret" not in shown
+    assert system.calls[0][1]["password"] == "s3cret"
+
+
+def _read_until(fd: int, text: bytes) -> bytes:
+    seen = b""
+    deadline = time.monotonic() + 20
+    while text not in seen and time.monotonic() < deadline:
+        seen += os.read(fd, 1000)
+    return seen
+
+
+def test_a_refused_login_says_why(system: FakeSystem) -> None:
+    def refuse(parameters: dict[str, Any], fds: list[int]) -> Any:
+        raise Reject("unknown", "HTTP request to https://r/v2/ failed with response: 401 Unauthorized. Reason: no")
+
+    system.answers["Images.Login"] = refuse
+    result = system.run("registry", "login", "-u", "ann", "--password-stdin", "r", input="bad")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: HTTP request to https://r/v2/ failed with response: 401 Unauthorized.")
+    assert "Login succeeded" not in result.stderr
+
+
+def test_registries_are_listed_without_secrets(system: FakeSystem) -> None:
+    date = "2026-01-05T12:00:00Z"
+    registry = {"id": "ghcr.io", "name": "ghcr.io", "username": "ann", "labels": {}}
+    registry |= {"creationDate": date, "modificationDate": date}
+    system.answers["Images.Registries"] = {"registries": [registry]}
+    assert system.run("registry", "ls").stdout.splitlines() == [
+        "HOSTNAME  USERNAME  MODIFIED              CREATED",
+        f"ghcr.io   ann       {date}  {date}",
+    ]
+    assert system.run("r", "list", "-q").stdout == "ghcr.io\n"
+    assert json.loads(system.run("registry", "list", "--format", "json").stdout) == [registry]
+
+
+def test_logout(system: FakeSystem) -> None:
+    result = system.run("registry", "logout", "ghcr.io")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert system.calls == [("Images.Logout", {"server": "ghcr.io"})]
+
+
+def test_bars_fit_the_terminal() -> None:
+    bars = Bars()
+    bars.take(LAYERS)
+    assert bars.lines(100, 10) == [
+        f"  000000000000  downloading  {'━' * 6}{'─' * 18}  5 of 20 MB",
+        "  111111111111  waiting      10 MB",
+        "  222222222222  exists       30 MB",
+        f"  333333333333  unpacking    {'━' * 24}  40 of 40 MB",
+    ]
+    assert bars.lines(100, 3)[-1] == "  … 2 more"
+    assert bars.lines(100, 3)[0].startswith("  000000000000")
+    assert bars.lines(100, 3)[1].startswith("  333333333333")
+    assert bars.lines(30, 10)[0] == "  000000000000  downloading"
+    assert bars.lines(10, 10)[0] == "  0000000"
+    assert bars.lines(80, 0) == []
+
+
+def test_a_rate_is_that_of_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("container.cli.bars.time.monotonic", lambda: now)
+    bars = Bars()
+    part = {"name": "a", "state": "downloading", "bytes": 0, "totalBytes": 40 << 20}
+    bars.take([part])
+    now = 102.0
+    bars.take([part | {"bytes": 10 << 20}])
+    assert bars.lines(80, 5)[0].endswith("10 of 40 MB  5 MB/s")
+    bars.take([part | {"state": "unpacking", "bytes": 0}])
+    assert bars.lines(80, 5)[0].endswith("0 bytes of 40 MB")
