@@ -1,12 +1,24 @@
-"""Decompression of streams, by magic number: gzip in this process, zstd by zstd(1), anything else as it is."""
+"""Decompression of streams, by magic number: gzip in this process, zstd by zstd(1), anything else as it is.
+
+gzip goes through ISA-L, which takes less than half of zlib's time; where there is no build of it, through zlib.
+"""
 
 import contextlib
 import subprocess
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+
+try:
+    from isal import isal_zlib
+
+    _decompressobj: Callable[[int], Any] = isal_zlib.decompressobj
+    _ERRORS: Any = (zlib.error, isal_zlib.error)
+except ImportError:
+    _decompressobj, _ERRORS = zlib.decompressobj, zlib.error
 
 Read = Callable[[], bytes]  # the next bytes of a stream, any number of them; b"" at its end
 
@@ -66,7 +78,7 @@ def _members(read: Read, what: str) -> Iterator[bytes]:
     """The contents of one gzip member after the other (RFC 1952, 2.2); zeros may fill the end."""
     data = read()
     while data:
-        member = zlib.decompressobj(31)
+        member = _decompressobj(31)
         try:
             while not member.eof:
                 if not data and not (data := read()):
@@ -74,7 +86,7 @@ def _members(read: Read, what: str) -> Iterator[bytes]:
                 if plain := member.decompress(data, _LIMIT):
                     yield plain
                 data = member.unconsumed_tail
-        except zlib.error as error:
+        except _ERRORS as error:
             raise invalid_argument(f"{what} is corrupt: {error}") from error
         data = member.unused_data
         while not (data := data.lstrip(b"\0")) and (data := read()):

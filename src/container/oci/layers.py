@@ -1,6 +1,7 @@
 """Layers as squashfs files, keyed by diff-id: `<diff-id>-<variant>.squashfs` and `<diff-id>.json` (`layerindex`).
 
-A build is one pass over the compressed blob: decompress, hash, rewrite, pipe into sqfstar. Only a layer with a member
+A build is one pass over the compressed blob: decompress and hash in one thread, rewrite in another, which pipes into
+sqfstar. Only a layer with a member
 that replaces an earlier one is read again. Everything here blocks; run it in a thread.
 """
 
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
 from container.oci import compression, layerindex, squashfs, tarheader
+from container.oci.ahead import ahead
 from container.oci.digest import hex_of
 from container.oci.layerindex import LayerIndex
 from container.oci.layertree import LayerTree
@@ -147,12 +149,15 @@ class LayerBuild:
 
     def _pass(self, tree: LayerTree, skip: frozenset[int], *, emit: bool) -> None:
         self._tree = tree
-        with self._translated(), self._blob(self._cancellation) as blob:
+        digest = hashlib.sha256()
+        with self._translated(), Cancellation(self._cancellation) as stop, self._blob(stop) as blob:
             if emit:
                 self._sqfstar = self._stack.enter_context(squashfs.Sqfstar(self._temporary, self._what))
-            digest = hashlib.sha256()
-            with compression.decompressed(lambda: self._read(blob), self._what) as plain:
-                self._members(TarReader(lambda: _hashed(plain(), digest)), skip, emit)
+            with (
+                compression.decompressed(lambda: self._read(blob, stop), self._what) as plain,
+                ahead(lambda: _hashed(plain(), digest), stop) as read,
+            ):
+                self._members(TarReader(read), skip, emit)
             if f"sha256:{digest.hexdigest()}" != self._diff_id:
                 raise invalid_argument(
                     f"{self._what} is corrupt: its contents have the digest sha256:{digest.hexdigest()}"
@@ -170,8 +175,8 @@ class LayerBuild:
                     write(tarheader.padding(placed.size))
         reader.drain()
 
-    def _read(self, blob: Callable[[int], bytes]) -> bytes:
-        self._cancellation.check()
+    def _read(self, blob: Callable[[int], bytes], stop: Cancellation) -> bytes:
+        stop.check()
         data = blob(compression.CHUNK)
         self._progress(len(data))
         return data

@@ -22,9 +22,11 @@ class Cancelled(Exception):
 class Cancellation:
     """A flag that threads look at and that wakes those who wait for a descriptor. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: "Cancellation | None" = None) -> None:
+        """With a `parent` it is also set when that is."""
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._set = False
+        self._parent = parent
 
     def __enter__(self) -> "Cancellation":
         return self
@@ -41,11 +43,16 @@ class Cancellation:
         """Raise Cancelled when asked to stop."""
         if self._set:
             raise Cancelled
+        if self._parent is not None:
+            self._parent.check()
 
     def wait_for(self, fd: int, event: int) -> None:
         """Block until a descriptor polls `event` or an error; raises Cancelled."""
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
+        flag: Cancellation | None = self
+        while flag is not None:
+            poll.register(flag._fd, select.POLLIN)
+            flag = flag._parent
         poll.register(fd, event)
         poll.poll()
         self.check()

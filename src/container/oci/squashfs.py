@@ -21,6 +21,7 @@ _OPTIONS = ("-comp", "lz4", "-noI", "-exports", "-mkfs-time", "0", "-quiet", "-n
 _MEMORY = "512M"
 _PIPE_SIZE = 1 << 20
 _FLUSH = 1 << 17
+_MAX_PIECES = 512  # writev(2): at most IOV_MAX, 1024
 _SUPERBLOCK = struct.Struct("<5I6H8Q")
 _MAGIC = 0x73717368
 _METADATA = 8192  # bytes of a metadata block; two bytes of header go before it
@@ -28,26 +29,31 @@ _UNCOMPRESSED = 0x8000
 
 
 class Writer:
-    """The input of a running sqfstar: collects small writes."""
+    """The input of a running sqfstar: collects small writes. What is written must not change afterwards."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None
         self._fd = process.stdin.fileno()
-        self._pending = bytearray()
+        self._pending: list[bytes | memoryview] = []
+        self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes to the stream. Raises BrokenPipeError when sqfstar has ended."""
-        self._pending += data
-        if len(self._pending) >= _FLUSH:
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size >= _FLUSH or len(self._pending) >= _MAX_PIECES:
             self.flush()
 
     def flush(self) -> None:
         """Hand over what is collected."""
-        with memoryview(self._pending) as view:
-            done = 0
-            while done < len(view):
-                done += os.write(self._fd, view[done:])
-        self._pending.clear()
+        pieces, self._pending, self._size = self._pending, [], 0
+        while pieces:
+            done = os.writev(self._fd, pieces)
+            at = 0
+            while at < len(pieces) and done >= len(pieces[at]):
+                done -= len(pieces[at])
+                at += 1
+            pieces = [memoryview(pieces[at])[done:], *pieces[at + 1 :]] if at < len(pieces) else []
 
 
 class Sqfstar:
