@@ -27,7 +27,7 @@ def test_pull_prints_nothing_on_standard_output_and_plain_lines_elsewhere(system
     result = system.run("image", "pull", "--scheme", "http", "--max-concurrent-downloads=7", "a:1")
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "[1/2] Fetching image 25% (3 of 12 MB) [0s]\n"
-    call = {"reference": "a:1", "scheme": "http", "maxConcurrentDownloads": 7}
+    call = {"reference": "a:1", "scheme": "http", "max_concurrent_downloads": 7}
     assert system.calls == [("Images.Pull", call)]
     assert system.run("image", "pull", "--progress=none", "a:1").stderr == ""
 

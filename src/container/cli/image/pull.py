@@ -16,7 +16,7 @@ def run(values: Values) -> int:
         "reference": values.reference,
         "platform": platform.to_filter(values),
         "scheme": values.scheme,
-        "maxConcurrentDownloads": values.downloads,
+        "max_concurrent_downloads": values.downloads,
     }
     with progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Pull", call):
