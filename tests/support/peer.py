@@ -100,17 +100,15 @@ def ssh_agent(system: System, directory: Path) -> Iterator[str]:
     subprocess.run(
         [*prefix, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a-test-key", "-f", str(key)], check=True
     )
-    agent = subprocess.Popen(
-        [*prefix, "ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE, env=system.environment, text=True
-    )
-    try:
+    command = [*prefix, "ssh-agent", "-D", "-a", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=system.environment, text=True) as agent:
         assert agent.stdout is not None
-        assert str(path) in agent.stdout.readline()
-        environment = system.environment | {"SSH_AUTH_SOCK": str(path)}
-        subprocess.run([*prefix, "ssh-add", "-q", str(key)], check=True, env=environment)
-        yield str(path)
-    finally:
-        agent.terminate()
-        agent.wait(10)
-        for left in (path, key, key.with_suffix(".pub")):
-            left.unlink(missing_ok=True)
+        try:
+            assert str(path) in agent.stdout.readline()
+            environment = system.environment | {"SSH_AUTH_SOCK": str(path)}
+            subprocess.run([*prefix, "ssh-add", "-q", str(key)], check=True, env=environment)
+            yield str(path)
+        finally:
+            agent.terminate()
+            for left in (path, key, key.with_suffix(".pub")):
+                left.unlink(missing_ok=True)
