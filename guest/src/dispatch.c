@@ -16,6 +16,7 @@
 #include "proto.h"
 #include "relay.h"
 #include "socket.h"
+#include "transfer.h"
 
 static const struct {
     const char *name;
@@ -35,6 +36,11 @@ static const struct {
     {"filesystem.trim", op_trim},
     {"time.set", op_time},
     {"random.reseed", op_reseed},
+    {"copy.in", op_copy_in},
+    {"copy.out", op_copy_out},
+    {"tree.export", op_export},
+    {"tree.layer", op_layer},
+    {"tree.changes", op_changes},
     {"socket.listen", op_listen},
     {"socket.connect", op_connect},
     {"shutdown", op_shutdown},
@@ -90,6 +96,7 @@ void dispatch_hello(const char *text, size_t length) {
         log_line("the host speaks protocol version %lld, this agent %d", version, PROTO_VERSION);
     socket_reset_all();
     relay_reset_all();
+    transfer_reset_all();
     process_void_requests();
     clock_gettime(CLOCK_BOOTTIME, &now);
     uname(&system);

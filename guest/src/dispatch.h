@@ -28,6 +28,11 @@ int op_thaw(uint32_t number, const json_t *args, json_t **result, struct err *e)
 int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_time(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_copy_in(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_copy_out(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_export(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_layer(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_changes(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_listen(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_connect(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_shutdown(uint32_t number, const json_t *args, json_t **result, struct err *e);

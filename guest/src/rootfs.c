@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/fs.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,11 +18,14 @@
 #include "log.h"
 #include "root.h"
 #include "rootdir.h"
+#include "upper.h"
 
 enum { LAYERS_MAX = 256 };
 
 static int root_fd = -1;
 static int layers; /* mounted */
+static bool lower_mounted;
+static char lower[PATH_MAX]; /* directories of the layers, the topmost first, as overlay wants them */
 
 static void state_path(char *path, size_t size, const char *name) {
     snprintf(path, size, "%s/%s", agent.state, name);
@@ -51,7 +53,7 @@ static int mount_at(const char *name, const char *source, const char *type, unsi
     return 0;
 }
 
-static int mount_layer(const char *image, int partition, char *lower, size_t size, struct err *e) {
+static int mount_layer(const char *image, int partition, char *below, size_t size, struct err *e) {
     char device[128], name[16], rest[PATH_MAX];
     int status = disk_find(image, partition, device, sizeof device, e);
     if (status < 0)
@@ -62,14 +64,14 @@ static int mount_layer(const char *image, int partition, char *lower, size_t siz
         return status;
     layers++;
     /* overlay wants the topmost layer first */
-    snprintf(rest, sizeof rest, "%s", lower);
-    int used = snprintf(lower, size, "%s/%d%s%s", agent.state, layers, *rest ? ":" : "", rest);
+    snprintf(rest, sizeof rest, "%s", below);
+    int used = snprintf(below, size, "%s/%d%s%s", agent.state, layers, *rest ? ":" : "", rest);
     if (used < 0 || (size_t)used >= size)
         return err_set(e, E2BIG, "the image has too many layers (%d)", layers);
     return 0;
 }
 
-static int mount_layers(const char *image, const json_t *partitions, char *lower, size_t size, struct err *e) {
+static int mount_layers(const char *image, const json_t *partitions, char *below, size_t size, struct err *e) {
     const json_t *item;
     size_t index;
     if (json_array_size(partitions) == 0 || json_array_size(partitions) > LAYERS_MAX)
@@ -78,7 +80,7 @@ static int mount_layers(const char *image, const json_t *partitions, char *lower
         json_int_t partition = json_integer_value(item);
         if (partition < 0 || partition > LAYERS_MAX)
             return err_set(e, EINVAL, "there is no partition %lld", (long long)partition);
-        int status = mount_layer(image, (int)partition, lower, size, e);
+        int status = mount_layer(image, (int)partition, below, size, e);
         if (status < 0)
             return status;
     }
@@ -86,7 +88,7 @@ static int mount_layers(const char *image, const json_t *partitions, char *lower
 }
 
 /* Make u/upper, with the metadata of the topmost lower's root, and u/work, unless an earlier boot did. */
-static int make_upper(const char *lower, struct err *e) {
+static int make_upper(struct err *e) {
     char path[PATH_MAX], top[PATH_MAX];
     state_path(path, sizeof path, "u/work");
     if (mkdir(path, 0755) < 0 && errno != EEXIST)
@@ -98,7 +100,7 @@ static int make_upper(const char *lower, struct err *e) {
     return rootdir_copy(top, path, e);
 }
 
-static int mount_upper(const char *serial, const char *lower, struct err *e) {
+static int mount_upper(const char *serial, struct err *e) {
     char device[128];
     int status = 0;
     if (!serial) {
@@ -108,12 +110,16 @@ static int mount_upper(const char *serial, const char *lower, struct err *e) {
         if (status == 0)
             status = mount_at("u", device, "ext4", MS_NOATIME, "discard,noinit_itable", e);
     }
-    return status < 0 ? status : make_upper(lower, e);
+    return status < 0 ? status : make_upper(e);
 }
 
-static int mount_overlay(const char *lower, struct err *e) {
+/* Every change is then in the upper as it looks, which `diff` and `commit` read. */
+static const char plain[] = "redirect_dir=off,metacopy=off,index=off";
+
+static int mount_overlay(struct err *e) {
     char *options = NULL;
-    if (asprintf(&options, "lowerdir=%s,upperdir=%s/u/upper,workdir=%s/u/work", lower, agent.state, agent.state) < 0)
+    if (asprintf(&options, "lowerdir=%s,upperdir=%s/u/upper,workdir=%s/u/work,%s", lower, agent.state, agent.state,
+                 plain) < 0)
         return err_set(e, ENOMEM, "failed to mount the root file system");
     int status = mount_at("r", "overlay", "overlay", 0, options, e);
     free(options);
@@ -121,6 +127,23 @@ static int mount_overlay(const char *lower, struct err *e) {
         return status;
     root_fd = rootfs_open(e);
     return root_fd < 0 ? root_fd : 0;
+}
+
+int rootfs_lower(struct err *e) {
+    char path[PATH_MAX], options[PATH_MAX + 16];
+    if (rootfs_fd(e) < 0)
+        return -ENOENT;
+    snprintf(path, sizeof path, "%s", lower);
+    if (strchr(lower, ':')) {
+        snprintf(options, sizeof options, "lowerdir=%s", lower);
+        int status = lower_mounted ? 0 : mount_at("l", "overlay", "overlay", MS_RDONLY, options, e);
+        if (status < 0)
+            return status;
+        lower_mounted = true;
+        state_path(path, sizeof path, "l");
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_set(e, errno, "failed to open %s", path) : fd;
 }
 
 static void unmount(const char *name) {
@@ -137,8 +160,12 @@ void rootfs_unmount(void) {
     if (root_fd >= 0)
         close(root_fd);
     root_fd = -1;
+    upper_thaw();
     unmount("r");
     unmount("u");
+    if (lower_mounted)
+        unmount("l");
+    lower_mounted = false;
     for (; layers > 0; layers--) {
         snprintf(name, sizeof name, "%d", layers);
         unmount(name);
@@ -146,7 +173,6 @@ void rootfs_unmount(void) {
 }
 
 int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    static char lower[PATH_MAX];
     const char *image = args_string(args, "image", "image"), *upper = args_string(args, "upper", NULL);
     const char *directory = args_string(args, "directory", NULL);
     const json_t *partitions = args_array(args, "partitions");
@@ -160,9 +186,9 @@ int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *
     else
         status = mount_layers(image, partitions, lower, sizeof lower, e);
     if (status == 0)
-        status = mount_upper(upper, lower, e);
+        status = mount_upper(upper, e);
     if (status == 0)
-        status = mount_overlay(lower, e);
+        status = mount_overlay(e);
     if (status < 0)
         rootfs_unmount();
     return status;
@@ -229,41 +255,4 @@ int op_files(uint32_t number, const json_t *args, json_t **result, struct err *e
             return err_set(e, -status, "failed to write %s", path);
     }
     return 0;
-}
-
-/* ---- the upper file system as a whole ---- */
-
-static int upper_do(unsigned long request, void *argument, const char *what, struct err *e) {
-    char path[PATH_MAX];
-    state_path(path, sizeof path, "u");
-    int fd = root_fd < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_code(e, "invalidState", ENOENT, "no root file system is mounted");
-    int status = (request ? ioctl(fd, request, argument) : syncfs(fd)) < 0 ? -errno : 0;
-    close(fd);
-    return status < 0 ? err_set(e, -status, "failed to %s the root file system", what) : 0;
-}
-
-int op_sync(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    (void)number, (void)args, (void)result;
-    return upper_do(0, NULL, "sync", e);
-}
-
-int op_freeze(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    (void)number, (void)args, (void)result;
-    return upper_do(FIFREEZE, NULL, "freeze", e);
-}
-
-int op_thaw(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    (void)number, (void)args, (void)result;
-    return upper_do(FITHAW, NULL, "thaw", e);
-}
-
-int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    struct fstrim_range range = {.len = UINT64_MAX};
-    (void)number, (void)args;
-    int status = upper_do(FITRIM, &range, "trim", e);
-    if (status == 0)
-        *result = json_pack("{s:I}", "trimmed", (json_int_t)range.len);
-    return status;
 }

@@ -10,6 +10,9 @@ int rootfs_fd(struct err *e);
 /* The same opened anew, in the caller's mount namespace; the caller's to close. */
 int rootfs_open(struct err *e);
 
+/* The image without what the container changed, to be read; the caller's to close, or -errno. */
+int rootfs_lower(struct err *e);
+
 /* Unmount all of it and flush it to its disk: the files are then as after a clean shutdown. */
 void rootfs_unmount(void);
 

@@ -19,6 +19,7 @@
 #include "mux.h"
 #include "process.h"
 #include "rootfs.h"
+#include "transfer.h"
 
 enum { KILL_WAIT_MS = 3000, FLUSH_MS = 1000, SEED_MAX = 512 };
 
@@ -96,6 +97,7 @@ int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *
 }
 
 noreturn void system_shutdown(int code) {
+    transfer_reset_all();
     process_kill_all(KILL_WAIT_MS);
     rootfs_unmount();
     mux_flush(FLUSH_MS);
@@ -110,6 +112,7 @@ noreturn void system_shutdown(int code) {
 
 int op_shutdown(uint32_t number, const json_t *args, json_t **result, struct err *e) {
     (void)args, (void)result, (void)e;
+    transfer_reset_all();
     process_kill_all(KILL_WAIT_MS);
     rootfs_unmount();
     dispatch_reply(number, NULL);
