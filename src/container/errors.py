@@ -51,6 +51,13 @@ class ContainerError(Exception):
         return self.describe()
 
 
+class ServiceLost(ContainerError):
+    """No connection to one of our services, or it broke: made where the connection is, never sent over one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.INTERRUPTED, message)
+
+
 def not_found(message: str) -> ContainerError:
     """ContainerError(NOT_FOUND)."""
     return ContainerError(ErrorCode.NOT_FOUND, message)

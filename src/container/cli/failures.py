@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, ServiceLost
 
 START_HINT = "Ensure container system service has been started with `container system start`."
 
@@ -44,7 +44,7 @@ def with_hint(text: str, error: ContainerError) -> str:
     """`text`, followed by the hint to start the services when a connection to them failed."""
     cause: ContainerError | None = error
     while cause is not None:
-        if cause.code is ErrorCode.INTERRUPTED:
+        if isinstance(cause, ServiceLost):
             return f"{text}\n{START_HINT}"
         cause = cause.cause
     return text

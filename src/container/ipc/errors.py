@@ -4,7 +4,7 @@
 cause}`, nested. Errors of `org.varlink.service` are understood too. Imports nothing heavy: the quick client uses it.
 """
 
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, ServiceLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def timed_out(service: str, method: str, seconds: float) -> ContainerError:
 
 def not_reachable(service: str, path: str, reason: str) -> ContainerError:
     """The error of a service that does not run."""
-    return ContainerError(ErrorCode.INTERRUPTED, f"connection to {service} failed: {path}: {reason}")
+    return ServiceLost(f"connection to {service} failed: {path}: {reason}")
 
 
 def hung_up(service: str, method: str, reason: str = "") -> ContainerError:
     """The error of a connection that ended before the answer came."""
     short = method.removeprefix("io.container.")
     text = f"connection to {service} was lost while {short} was under way"
-    return ContainerError(ErrorCode.INTERRUPTED, f"{text}: {reason}" if reason else text)
+    return ServiceLost(f"{text}: {reason}" if reason else text)
 
 
 def bad_reply(service: str, method: str, why: str) -> ContainerError:
