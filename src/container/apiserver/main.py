@@ -26,7 +26,10 @@ from container.apiserver.networks.service import NetworksService
 from container.apiserver.system.handler import SystemHandler
 from container.apiserver.system.machines import AcceleratorProbe, InstalledKernels
 from container.apiserver.system.service import SystemService
-from container.apiserver.system.usage import Usage, of_containers, of_images
+from container.apiserver.system.usage import Usage, of_containers, of_images, of_volumes
+from container.apiserver.volumes import records as volume_records
+from container.apiserver.volumes.handler import VolumesHandler
+from container.apiserver.volumes.service import VolumesService
 from container.ipc.server import serve, stop_on_signals
 from container.model.job import Job
 from container.paths import Roots
@@ -51,6 +54,10 @@ async def run(roots: Roots, debug: bool) -> None:
         async def users_of(network: str) -> list[str]:
             return await containers.on_network(network)
 
+        async def users_of_volume(volume: str) -> list[str]:
+            return await containers.with_volume(volume)
+
+        volumes = VolumesService(volume_records.entities(roots), users_of_volume, tasks)
         defaults = config.network_defaults(tables)
         networks = NetworksService(
             entities(roots), network_job, RemoteNetworkHelpers(), supervisor, defaults, users_of, tasks
@@ -60,7 +67,8 @@ async def run(roots: Roots, debug: bool) -> None:
         launches = Launches(system, networks)
         images = RemoteImageStore(roots.socket(paths.IMAGES))
         creation = Creation(
-            images, helpers, launches, config.container_defaults(tables), config.dns_domain(tables), architecture()
+            *(images, helpers, launches, config.container_defaults(tables)),
+            *(config.dns_domain(tables), architecture(), volumes),
         )
         lifecycle = Lifecycle(records, helpers, launches, tasks)
         containers = ContainersService(records, helpers, creation, lifecycle, tasks)
@@ -68,9 +76,17 @@ async def run(roots: Roots, debug: bool) -> None:
             await register(supervisor, job)
         tasks.start(containers.recover(), "the recovery of containers", vital=True)
         tasks.start(networks.load(), "the loading of networks", vital=True)
+        tasks.start(volumes.load(), "the loading of volumes", vital=True)
         tasks.start(system.probe(), "the accelerator probe")
-        usage = Usage(of_images(roots.socket(paths.IMAGES)), of_containers(containers, roots))
-        handlers = [SystemHandler(system, usage), ContainersHandler(containers), NetworksHandler(networks)]
+        usage = Usage(
+            of_images(roots.socket(paths.IMAGES)),
+            of_containers(containers, roots),
+            of_volumes(volumes, containers.with_volume),
+        )
+        handlers = [
+            *(SystemHandler(system, usage), ContainersHandler(containers)),
+            *(NetworksHandler(networks), VolumesHandler(volumes)),
+        ]
         await (await serve(handlers, service=paths.APISERVER, roots=roots)).run(stop)
 
 

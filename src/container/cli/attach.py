@@ -155,6 +155,8 @@ def create(request: dict[str, Any], progress: Progress) -> str:
             event = reply["event"]
             if event.get("progress"):
                 progress.update(event["progress"])
+            for name in event.get("volumes") or ():
+                logger.warning("named volume was automatically created", volume=name)
             id = event.get("id") or id
     except ContainerError as error:
         if error.code is ErrorCode.EXISTS and request.get("id"):

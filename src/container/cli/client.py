@@ -60,6 +60,12 @@ def networks() -> list[dict[str, Any]]:
     return found
 
 
+def volumes() -> list[dict[str, Any]]:
+    """Volumes as `volume list` shows them."""
+    found: list[dict[str, Any]] = call("Volumes.List", timeout=LIST_TIMEOUT)["volumes"]
+    return found
+
+
 def container(id: str) -> dict[str, Any]:
     """One container. Raises ContainerError(notFound) `get failed: container X not found`."""
     from container.errors import ContainerError, ErrorCode, not_found

@@ -101,6 +101,19 @@ SYSTEM = Noun(
     "s",
 )
 
+VOLUME = Noun(
+    "volume",
+    "Manage volumes",
+    [
+        Verb("create", "volume.create", "Create a volume"),
+        Verb("delete", "volume.delete", "Delete volumes", "rm"),
+        Verb("inspect", "volume.inspect", "Show everything that is known of volumes"),
+        Verb("list", "volume.list", "List volumes", "ls"),
+        Verb("prune", "volume.prune", "Delete volumes that no container refers to"),
+    ],
+    "v",
+)
+
 GROUPS: list[tuple[str, list[Verb | Noun]]] = [
     (
         "CONTAINER",
@@ -118,6 +131,7 @@ GROUPS: list[tuple[str, list[Verb | Noun]]] = [
         ],
     ),
     ("IMAGE", [IMAGE, REGISTRY]),
+    ("VOLUME", [VOLUME]),
     ("OTHER", [NETWORK, SYSTEM]),
 ]
 

@@ -50,10 +50,11 @@ class ProcessEvent:
 
 @dataclass(frozen=True)
 class CreateEvent:
-    """One reply of `create`; the last one has the id."""
+    """One reply of `create`; the last one has the id. `volumes` are names of volumes that were made for it."""
 
     progress: Progress | None = None
     id: str | None = None
+    volumes: list[str] | None = None
 
 
 @dataclass(frozen=True)

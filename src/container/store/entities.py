@@ -7,6 +7,7 @@ renamed into place when the record in it is complete, and renamed away before it
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -84,8 +85,11 @@ class Entities(Generic[T]):
         except (KeyError, TypeError, ValueError) as error:  # from a hand-written from_json of the model
             raise internal(f"cannot read {path}: malformed: {error!r}") from error
 
-    def create(self, id: str, record: T) -> str:
-        """Write a new record and return its directory. Raises ContainerError(exists) when there is one."""
+    def create(self, id: str, record: T, fill: Callable[[str], None] | None = None) -> str:
+        """Write a new record and return its directory. Raises ContainerError(exists) when there is one.
+
+        `fill` puts what else belongs there into the directory that it is called with, before it gets its name.
+        """
         final = self.directory(id)
         with self._lock():
             if os.path.lexists(final):
@@ -94,6 +98,8 @@ class Entities(Generic[T]):
             try:
                 os.mkdir(temporary, 0o700)
                 atomic.write_json(os.path.join(temporary, self._filename), codec.encode(record))
+                if fill is not None:
+                    fill(temporary)
                 os.rename(temporary, final)
                 atomic.sync_directory(self._root)
             except OSError as error:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from container.apiserver.containers import merge, names
+from container.apiserver.containers import merge, names, volumes
 from container.config import MIB, ContainerDefaults
 from container.errors import ContainerError, ErrorCode, invalid_argument
 from container.model.container import ContainerConfiguration, ContainerRequest, DNSConfiguration, Resources
@@ -21,8 +21,8 @@ def check(request: ContainerRequest) -> None:
     named = [item.network for item in request.networks or []]
     if NO_NETWORK in named and len(named) > 1:
         raise invalid_argument("no other networks may be created along with network none")
+    volumes.check(request.mounts)
     refusals = [
-        (any(mount.kind != "tmpfs" for mount in request.mounts), "volumes and bind mounts (--volume, --mount)"),
         (request.virtualization, "nested virtualization (--virtualization)"),
         (request.init_image is not None, "a boot image of one's own (--init-image)"),
         (any(port.proto != "tcp" for port in request.published_ports), "publishing of ports other than TCP"),

@@ -1,15 +1,17 @@
 """From a request to the record of a container; makes nothing that would have to be cleaned up."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from container.apiserver.containers import configuration
 from container.apiserver.containers.helper import Helpers, ImageStore
 from container.apiserver.containers.launch import Launches
 from container.apiserver.containers.records import ContainerRecord
+from container.apiserver.containers.volumes import VolumeDirectory
 from container.config import ContainerDefaults
 from container.errors import internal
 from container.model.container import ContainerRequest
-from container.model.event import Progress
+from container.model.event import CreateEvent, Progress
 from container.model.image import Platform
 
 
@@ -24,6 +26,7 @@ class Creation:
         defaults: ContainerDefaults,
         domain: str | None,
         architecture: str,
+        volumes: VolumeDirectory,
     ) -> None:
         """`domain` is the configured DNS domain, `architecture` the host's."""
         self._images = images
@@ -32,9 +35,12 @@ class Creation:
         self._defaults = defaults
         self._domain = domain
         self._architecture = architecture
+        self._volumes = volumes
 
-    async def make(self, request: ContainerRequest, id: str) -> AsyncGenerator[Progress | ContainerRecord, None]:
-        """Progress, then the record. Raises ContainerError."""
+    async def make(
+        self, request: ContainerRequest, id: str
+    ) -> AsyncGenerator[Progress | CreateEvent | ContainerRecord, None]:
+        """Progress, which volumes were made, then the record. Raises ContainerError."""
         configuration.check(request)
         self._helpers.of(id, request.runtime)
         networks = configuration.networks(request, id, self._domain)
@@ -49,4 +55,8 @@ class Creation:
                 rootfs = event.rootfs or rootfs
         if rootfs is None:
             raise internal(f"the image helper said nothing about {request.image}")
-        yield ContainerRecord(configuration.build(request, id, rootfs, self._defaults, self._domain), rootfs)
+        made = configuration.build(request, id, rootfs, self._defaults, self._domain)
+        mounts, created = await self._volumes.resolve(request.mounts)
+        if created:
+            yield CreateEvent(volumes=created)
+        yield ContainerRecord(replace(made, mounts=mounts), rootfs)

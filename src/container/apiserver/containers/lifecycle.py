@@ -11,7 +11,8 @@ from container.apiserver.containers.launch import Launches
 from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode
+from container.apiserver.containers.volumes import exclusive
+from container.errors import ContainerError, ErrorCode, invalid_state
 from container.log import fields
 from container.model.container import ContainerState, ContainerStatus
 
@@ -33,7 +34,11 @@ class Lifecycle:
         self._tasks = tasks
 
     def begin(self, container: Container, streams: Streams, wait: bool, ssh_socket: str | None = None) -> Run:
-        """Start a stopped container in the background; `streams` are duplicated."""
+        """Start a stopped container in the background; `streams` are duplicated.
+
+        Raises ContainerError(invalidState) while another container has one of its volumes that cannot be shared.
+        """
+        self._check_volumes(container)
         run = self._new_run(container)
         self._records.forget_outcome(container.id)
         _log.info("starting container", extra=fields(id=container.id))
@@ -42,6 +47,16 @@ class Lifecycle:
             container, run, lambda: run.start(lambda: self._launches.launch(container.record, ssh_socket), own, wait)
         )
         return run
+
+    def _check_volumes(self, container: Container) -> None:
+        wanted = exclusive(container.configuration)
+        for other in self.containers.values():
+            held = other is not container and other.run is not None and not other.run.stopped.is_set()
+            for volume in sorted(wanted & exclusive(other.configuration)) if held else ():
+                raise invalid_state(
+                    f"volume '{volume}' is currently in use by container {other.id} "
+                    "and cannot be accessed by another container"
+                )
 
     def adopt(self, container: Container) -> None:
         """Take up the run that an earlier API server began."""

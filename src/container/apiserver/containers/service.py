@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from container import paths
 from container.apiserver.background import Background
-from container.apiserver.containers import configuration, merge, names
+from container.apiserver.containers import configuration, merge, names, volumes
 from container.apiserver.containers.container import Container
 from container.apiserver.containers.creation import Creation
 from container.apiserver.containers.helper import Helpers
@@ -49,6 +49,7 @@ class ContainersService:
         self._containers = lifecycle.containers
         self._corrupt: dict[str, Corrupt] = {}
         self._claimed: dict[str, list[str]] = {}  # ids of containers that are being made, and their networks
+        self._claimed_volumes: dict[str, list[str]] = {}  # and their volumes
         self._recovered = asyncio.Event()
 
     async def recover(self) -> None:
@@ -79,16 +80,21 @@ class ContainersService:
         id = names.choose_id(request.id)
         if id in self._containers or id in self._claimed or id in self._corrupt:
             raise ContainerError(ErrorCode.EXISTS, f"container already exists: {id}")
+        request = volumes.name_anonymous(request)
         self._claimed[id] = [item.network for item in configuration.networks(request, id, None)]
+        self._claimed_volumes[id] = volumes.names(request.mounts)
         try:
             async with aclosing(self._creation.make(request, id)) as items:
                 async for item in items:
                     if isinstance(item, Progress):
                         yield CreateEvent(progress=item)
+                    elif isinstance(item, CreateEvent):
+                        yield item
                     else:
                         await self._tasks.complete(self._commit(item), f"the creation of {id}")
         finally:
             self._claimed.pop(id, None)
+            self._claimed_volumes.pop(id, None)
         yield CreateEvent(id=id)
 
     async def start(
@@ -183,6 +189,15 @@ class ContainersService:
         found = {id for id, networks in self._claimed.items() if network in networks}
         for id, container in self._containers.items():
             if any(item.network == network for item in container.configuration.networks):
+                found.add(id)
+        return sorted(found)
+
+    async def with_volume(self, volume: str) -> list[str]:
+        """Ids of the containers that refer to a volume, running or not, also of those that are being made."""
+        await self._recovered.wait()
+        found = {id for id, claimed in self._claimed_volumes.items() if volume in claimed}
+        for id, container in self._containers.items():
+            if volume in volumes.names(container.configuration.mounts):
                 found.add(id)
         return sorted(found)
 

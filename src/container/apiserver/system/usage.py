@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from container.api.images import Images
 from container.apiserver.containers.service import ContainersService
+from container.apiserver.volumes.service import VolumesService
 from container.ipc.client import Client
 from container.model.container import ContainerState
 from container.model.system import DiskUsage, ResourceUsage
@@ -47,6 +48,18 @@ def of_containers(containers: ContainersService, roots: Roots) -> Measure:
         active = {item.id for item in snapshots if item.status.state is not ContainerState.STOPPED}
         sizes = await asyncio.to_thread(_bundle_sizes, roots, [item.id for item in snapshots])
         unused = sum(size for id, size in sizes.items() if id not in active)
+        return ResourceUsage(len(sizes), len(active), sum(sizes.values()), unused)
+
+    return measure
+
+
+def of_volumes(volumes: VolumesService, users: Callable[[str], Awaitable[list[str]]]) -> Measure:
+    """Volumes by the allocated bytes of image or directory; those that `users` has containers for are active."""
+
+    async def measure() -> ResourceUsage:
+        sizes = await volumes.sizes()
+        active = {name for name in sizes if await users(name)}
+        unused = sum(size for name, size in sizes.items() if name not in active)
         return ResourceUsage(len(sizes), len(active), sum(sizes.values()), unused)
 
     return measure

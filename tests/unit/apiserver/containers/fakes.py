@@ -12,6 +12,7 @@ from container.model.container import ContainerState, ContainerStatus
 from container.model.event import PrepareEvent, ProcessEvent, Progress
 from container.model.image import Descriptor, ImageDescription, Platform, Rootfs, RootfsLayer
 from container.model.launch import Launch, NetworkService
+from container.model.mount import Mount
 from container.model.network import Attachment, AttachmentConfiguration
 from container.model.process import ProcessConfiguration, WindowSize
 from container.model.system import Accelerator, Kernel
@@ -52,6 +53,19 @@ class FakeImages:
             self.cancelled = True
             raise
         yield PrepareEvent(rootfs=rootfs(**self.config))
+
+
+class FakeVolumes:
+    """Has every volume, as a disk."""
+
+    async def resolve(self, mounts: list[Mount]) -> tuple[list[Mount], list[str]]:
+        """The mounts with a source; none was made."""
+        return [
+            replace(mount, source=f"/volumes/{mount.detail['name']}", detail={**mount.detail, "format": "ext4"})
+            if mount.kind == "volume"
+            else mount
+            for mount in mounts
+        ], []
 
 
 class FakeMachines:

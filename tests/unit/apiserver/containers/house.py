@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
 
-from unit.apiserver.containers.fakes import FakeHelpers, FakeImages, FakeMachines, FakeNetworks
+from unit.apiserver.containers.fakes import FakeHelpers, FakeImages, FakeMachines, FakeNetworks, FakeVolumes
 
 from container.apiserver.background import Background
 from container.apiserver.containers.creation import Creation
@@ -51,7 +51,7 @@ class House:
         records = ContainerRecords(self.roots)
         launches = Launches(FakeMachines(), FakeNetworks())
         defaults = ContainerDefaults(4, 1 << 30)
-        creation = Creation(self.images, self.helpers, launches, defaults, self.domain, "amd64")
+        creation = Creation(self.images, self.helpers, launches, defaults, self.domain, "amd64", FakeVolumes())
         lifecycle = Lifecycle(records, self.helpers, launches, tasks)
         self.service = ContainersService(records, self.helpers, creation, lifecycle, tasks)
         await self.service.recover()

@@ -53,7 +53,10 @@ def _request() -> object:
         ({"networks": [AttachmentConfiguration("net", AttachmentOptions("x"))]}, "notFound", "network net not found"),
         ({"runtime": "runc"}, "notFound", "unable to locate runtime plugin runc"),
         ({"kernel": "/missing"}, "notFound", "kernel file not found at path /missing"),
-        ({"mounts": [Mount("volume", "data", "/data")]}, "unsupported", None),
+        ({"mounts": [Mount("block", "data", "/data")]}, "unsupported", None),
+        ({"mounts": [Mount("virtiofs", "/a", "/a", ["uid=5"])]}, "unsupported", None),
+        ({"mounts": [Mount("virtiofs", "/a", "/a", ["fast"])]}, "invalidArgument", "unknown mount option 'fast' of /a"),
+        ({"mounts": [Mount("virtiofs", "/a", "a")]}, "invalidArgument", None),
     ],
 )
 async def test_a_creation_that_fails_leaves_nothing(
@@ -432,3 +435,22 @@ async def test_list_is_sorted_and_leaves_out_stopped_ones(house: House) -> None:
 async def test_logs_of_an_unknown_container(house: House) -> None:
     with pytest.raises(ContainerError, match="failed to open container logs: container with ID x not found"):
         await house.service.logs("x")
+
+
+async def test_a_volume_is_one_running_containers_at_a_time(house: House) -> None:
+    for id in ("one", "two"):
+        await house.create(id, mounts=[Mount("volume", "data", "/data")])
+    await house.start("one")
+    with pytest.raises(ContainerError, match="volume 'data' is currently in use by container one"):
+        await house.start("two")
+    await house.service.stop("one", None, 5)
+    await house.start("two")
+    assert await house.service.with_volume("data") == ["one", "two"]
+
+
+async def test_a_volume_without_a_name_gets_one_of_its_own(house: House) -> None:
+    await house.create(mounts=[Mount("volume", "", "/a"), Mount("volume", "", "/b")])
+    names = {mount.detail["name"] for mount in (await house.service.get("web")).configuration.mounts}
+    assert len(names) == 2
+    for name in names:
+        assert await house.service.with_volume(name) == ["web"]

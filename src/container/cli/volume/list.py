@@ -1,0 +1,36 @@
+"""`container volume list [--format F] [-q]`."""
+
+from __future__ import annotations
+
+from container.cli import client, output
+from container.cli.spec import Command, Values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HEADER = ("NAME", "TYPE", "DRIVER", "OPTIONS")
+ANONYMOUS_LABEL = "com.apple.container.resource.anonymous"
+
+
+def run(values: Values) -> int:
+    """List volumes."""
+    volumes = client.volumes()
+    output.print_list(
+        volumes,
+        format=values.format,
+        quiet=values.quiet,
+        header=HEADER,
+        rows=(_row(each["id"], each["configuration"]) for each in volumes),
+        names=(each["id"] for each in volumes),
+    )
+    return 0
+
+
+def _row(name: str, configuration: dict[str, Any]) -> tuple[str, ...]:
+    kind = "anonymous" if ANONYMOUS_LABEL in configuration["labels"] else "named"
+    options = ",".join(f"{key}={value}" for key, value in sorted(configuration["options"].items()))
+    return name, kind, configuration["driver"], options
+
+
+COMMAND = Command("List volumes", run, options=[output.format_option(), output.QUIET])
