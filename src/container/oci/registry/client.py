@@ -93,7 +93,7 @@ class RegistryClient:
                     refusal = await self._refusal(endpoint, response)
                     wait = _retry_after(response) if response.status in (429, 503) else None
                     if not left or response.status not in _AGAIN or (wait or 0) > self.patience.longest_retry_after:
-                        raise refusal
+                        raise failures.later(refusal, wait)
             await asyncio.sleep(delay * random.uniform(0.75, 1.25) if wait is None else wait)  # noqa: S311
             delay = min(delay * 2, self.patience.longest_delay)
 

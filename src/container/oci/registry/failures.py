@@ -32,6 +32,13 @@ def refused(url: str, status: int, body: bytes, host_without_credentials: str | 
     return ContainerError(_CODES.get(status, ErrorCode.INTERNAL), text)
 
 
+def later(refusal: ContainerError, wait: float | None) -> ContainerError:
+    """A refusal with the time that the registry asks to wait, if it does."""
+    if wait is None:
+        return refusal
+    return ContainerError(refusal.code, f"{refusal.message} (it says to try again in {wait:.0f} seconds)")
+
+
 def unreachable(scheme: str, host: str, reason: str) -> ContainerError:
     """No connection, or it broke."""
     return ContainerError(ErrorCode.INTERRUPTED, f"connection to registry {host} over {scheme} failed: {reason}")

@@ -4,6 +4,7 @@ aiohttp takes a third of a second to import, so that is done when the first requ
 """
 
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -116,7 +117,7 @@ class Transport:
                     auto_decompress=False,
                     cookie_jar=aiohttp.DummyCookieJar(),
                     timeout=timeout,
-                    headers={"User-Agent": f"container/{version.VERSION}"},
+                    headers={"User-Agent": f"container/{version.VERSION}", "Accept-Encoding": "identity"},
                     read_bufsize=_READ_BUFFER,
                 )
             )
@@ -156,5 +157,6 @@ def _plain(error: BaseException) -> str:
     inner = getattr(error, "os_error", None) or error
     if isinstance(inner, ssl.SSLError):
         return str(getattr(inner, "verify_message", "") or inner.reason or inner)
-    strerror = getattr(inner, "strerror", None)
-    return str(strerror or inner) or type(error).__name__
+    if isinstance(inner, OSError) and inner.errno is not None and inner.errno > 0:
+        return os.strerror(inner.errno)
+    return str(getattr(inner, "strerror", None) or inner) or type(error).__name__
