@@ -25,7 +25,6 @@ def check(request: ContainerRequest) -> None:
     refusals = [
         (request.virtualization, "nested virtualization (--virtualization)"),
         (request.init_image is not None, "a boot image of one's own (--init-image)"),
-        (any(port.proto != "tcp" for port in request.published_ports), "publishing of ports other than TCP"),
     ]
     for refused, what in refusals:
         if refused:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from container.cli import attach, client, logger, output, progress
 from container.cli.options import create, networks
 from container.cli.spec import Command, Values
@@ -11,6 +13,8 @@ from container.errors import ContainerError
 def run(values: Values) -> int:
     """Create, start and attach; whatever fails before the process runs removes the record again."""
     request = create.request(values)
+    if values.ssh and attach.SSH_VARIABLE not in os.environ:
+        logger.warning(f"{attach.SSH_VARIABLE} is not set: no ssh agent is forwarded")
     session = attach.Session(
         request.get("id", ""), tty=values.tty, interactive=values.interactive, attached=not values.detach
     )
