@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support import peer
 
 from container.errors import ContainerError, ErrorCode
 from container.guest.client import GuestClient
 from container.guest.mux import Stream
+from container.guest.spec import ContainerSpec, RootfsSpec
 from container.guest.splice import splice
+from container.model.mount import Mount
 
-from .conftest import Connect
+from .conftest import Connect, output_of, process
 
 SIZE = 20 << 20
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -221,3 +225,27 @@ async def test_more_connections_than_there_may_be_wait_for_their_turn(plain: Con
         assert len(streams) == 300
         for _, writer in clients[256:]:
             writer.close()
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs cc")
+async def test_sockets_on_a_containers_own_mounts(isolated: Connect, busybox_root: Path, tmp_path: Path) -> None:
+    program = busybox_root / "bin" / "peer"
+    program.write_bytes(peer.program())
+    program.chmod(0o755)
+    mounts = [Mount("tmpfs", "tmpfs", "/run"), Mount("socket", "agent", "/run/host/agent.sock")]
+    spec = ContainerSpec(hostname="test", mounts=mounts, read_only=True)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello " + await reader.read())
+
+    async with isolated() as client, listening(client, tmp_path / "state0", greet, tmp_path / "h"):
+        await client.mount_rootfs(RootfsSpec(directory=str(busybox_root), upper=None))
+        await client.start_init("c", process("peer", "upper", "/run/up.sock"), spec)
+        script = "ls -l /run/host/agent.sock | cut -c1-10; printf guest | peer unix /run/host/agent.sock"
+        assert await output_of(client, "sh", "-c", script) == (0, "srw-rw-rw-\nhello guest")
+        async with joined(client, Path("/run/up.sock")) as sock:
+            await asyncio.get_running_loop().sock_sendall(sock, b"inside")
+            sock.shutdown(socket.SHUT_WR)
+            assert await read_all(sock) == b"INSIDE"
+        with pytest.raises(ContainerError, match="failed to connect to /run/none in the container"):
+            await client.connect_socket("/run/none")

@@ -3,8 +3,9 @@
 import asyncio
 import ipaddress
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from container.apiserver.background import Background
@@ -168,9 +169,8 @@ class NetworksService:
             await self._tasks.complete(self._remove(network), f"the removal of network {network}")
 
     async def _remove(self, network: str) -> None:
-        record = self._records.get(network)
-        if record is not None:
-            job = self._jobs(record)
+        job = self._job_of(network)
+        if job is not None:
             try:  # one that died left its namespace, which only its successor removes
                 await self._helpers.status(job.sockets[0], RETURN_TIMEOUT)
             except ContainerError as error:
@@ -180,9 +180,19 @@ class NetworksService:
             except ContainerError as error:
                 if error.code is not ErrorCode.NOT_FOUND:
                     raise
+            if job.log_path is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(job.log_path)
         await asyncio.to_thread(self._store.delete, network)
         self._records.pop(network, None)
         self._failures.pop(network, None)
+
+    def _job_of(self, network: str) -> Job | None:
+        """The helper's job; None for a record that cannot be read, or whose plugin is gone."""
+        try:
+            return self._jobs(self._records[network])
+        except (KeyError, ContainerError):
+            return None
 
     async def prune(self) -> NetworkPruneResult:
         """Remove every network that is neither built in nor referred to."""
