@@ -124,6 +124,7 @@ class Cycles:
                     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.timeout(120 + 20 * CYCLES)
 def test_nothing_is_left_after_cycles_in_random_order_with_kills(system: System) -> None:
     if system.user is not None:
         pytest.skip("the same for every user")
