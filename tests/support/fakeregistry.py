@@ -26,7 +26,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 USER, PASSWORD = "ann", "s3cret pass"
 
-Action = Callable[["Handler"], bool]  # returns whether the request is answered
+Action = Callable[["Handler"], bool]  # returns whether it has dealt with the request
 
 
 @dataclass
@@ -60,6 +60,7 @@ class FakeRegistry:
     uploads: dict[str, bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    sessions: int = 0
     tokens: dict[str, float] = field(default_factory=dict)
     pace: float = 0.0  # seconds between pieces of a blob
 
@@ -141,6 +142,7 @@ class Handler(BaseHTTPRequestHandler):
                 fault.times -= 1
                 if fault.action(self):
                     return
+                fault.times += 1
         if self.where == "/token":
             self._token()
         elif not self._is_authorised():
@@ -212,7 +214,8 @@ class Handler(BaseHTTPRequestHandler):
             if mount in registry.blobs.get(origin, {}):
                 blobs[mount] = registry.blobs[origin][mount]
                 return self.reply(201)
-            session = str(len(registry.uploads) + 1)
+            registry.sessions += 1
+            session = str(registry.sessions)
             registry.uploads[session] = b""
             return self.reply(202, Location=location + session)
         if session not in registry.uploads:

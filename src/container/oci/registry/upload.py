@@ -168,12 +168,21 @@ class Uploads:
 
 async def _file(path: str, offset: int, progress: Progress) -> AsyncIterator[bytes]:
     """A file from `offset` on, read in threads."""
-    loop = asyncio.get_running_loop()
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while data := await asyncio.shield(loop.run_in_executor(None, os.pread, fd, _CHUNK, offset)):
+        while data := await _read(fd, offset):
             yield data
             offset += len(data)
             progress(offset)
     finally:
         os.close(fd)
+
+
+async def _read(fd: int, offset: int) -> bytes:
+    """The next bytes; when it is cancelled, nobody uses the descriptor any more."""
+    reading = asyncio.get_running_loop().run_in_executor(None, os.pread, fd, _CHUNK, offset)
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait([reading])
+        raise
