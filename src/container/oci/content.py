@@ -168,9 +168,15 @@ class Ingest:
         return path if os.path.exists(path) else self._store.path(digest)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is in this session or in the store, with the right size."""
+        """Whether the blob is in this session or in the store, with the right size.
+
+        One of the store becomes one of this session as well: garbage collection may take it from the store.
+        """
+        path = os.path.join(self._directory, hex_of(descriptor.digest))
         try:
-            return os.stat(self.path(descriptor.digest)).st_size == descriptor.size
+            if not os.path.exists(path):
+                os.link(self._store.path(descriptor.digest), path)
+            return os.stat(path).st_size == descriptor.size
         except OSError:
             return False
 

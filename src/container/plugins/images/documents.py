@@ -117,16 +117,20 @@ class DocumentFetch:
             document = await in_thread(self._ingest.document, manifest.digest)
             (config,) = image.descriptors([document.get("config")], f"manifest {manifest.digest}")
             hex_of(config.digest)
-            if not await in_thread(self._ingest.has, config):
+            if await in_thread(self._ingest.has, config):
+                self._digests.add(config.digest)
+            else:
                 await self._keep(config, await self._repository.document(config))
 
     async def _manifest(self, descriptor: Descriptor) -> None:
         hex_of(descriptor.digest)
-        if not await in_thread(self._ingest.has, descriptor):
-            found, data = await self._repository.manifest(descriptor.digest)
-            if found.size != descriptor.size:
-                raise invalid_argument(f"manifest {descriptor.digest} does not have the size that its index says")
-            await self._keep(descriptor, data)
+        if await in_thread(self._ingest.has, descriptor):
+            self._digests.add(descriptor.digest)
+            return
+        found, data = await self._repository.manifest(descriptor.digest)
+        if found.size != descriptor.size:
+            raise invalid_argument(f"manifest {descriptor.digest} does not have the size that its index says")
+        await self._keep(descriptor, data)
 
     async def _keep(self, descriptor: Descriptor, data: bytes) -> None:
         async with self._adding:
