@@ -6,7 +6,8 @@ from asyncvarlink import FileDescriptor
 
 from container.ipc.interface import Interface, method, stream
 from container.model.event import ImageEvent, PrepareEvent
-from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.files import CommitOptions
+from container.model.image import DeleteResult, Image, ImageDescription, Platform, PruneResult
 from container.model.registry import Registry
 from container.model.system import ResourceUsage
 
@@ -31,6 +32,21 @@ class Images(Interface, name="io.container.Images"):
         self, *, archive: FileDescriptor, references: list[str], platform: Platform | None
     ) -> AsyncIterator[ImageEvent]:
         """Write an uncompressed OCI layout tar."""
+
+    @stream("event")
+    def Commit(
+        self,
+        *,
+        image: ImageDescription,
+        platform: Platform,
+        reference: str,
+        options: CommitOptions,
+        layer: FileDescriptor,
+    ) -> AsyncIterator[ImageEvent]:
+        """Make an image of another one and a layer, an uncompressed tar; the last event has its full reference.
+
+        `image` need not have its name any more. An existing `reference` is moved.
+        """
 
     @method("reference")
     async def Tag(self, *, source: str, target: str) -> str:

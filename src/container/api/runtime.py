@@ -7,6 +7,7 @@ from asyncvarlink import FileDescriptor
 from container.ipc.interface import Interface, method, stream
 from container.model.container import ContainerStatus
 from container.model.event import ProcessEvent
+from container.model.files import Tree
 from container.model.launch import Launch
 from container.model.process import ProcessConfiguration, WindowSize
 
@@ -52,6 +53,21 @@ class Runtime(Interface, name="io.container.Runtime"):
     @method()
     async def Stop(self, *, signal: int, timeout: float) -> None:
         """Signal, wait, KILL, power off; returns when the VM is gone and everything is cleaned up."""
+
+    @method()
+    async def CopyIn(self, *, path: str, members: bool, archive: FileDescriptor) -> None:
+        """Unpack a tar stream in the running container; see `api.files`."""
+
+    @method()
+    async def CopyOut(self, *, path: str, attributes: bool, archive: FileDescriptor) -> None:
+        """Write a file or directory of the running container as a tar stream; see `api.files`."""
+
+    @method()
+    async def Read(self, *, tree: Tree, archive: FileDescriptor, launch: Launch | None) -> None:
+        """Write what the container's root file system holds; see `api.files`.
+
+        With `launch` the container does not run: a machine is booted for it that runs nothing, and the helper ends.
+        """
 
     @method("status")
     async def Status(self) -> ContainerStatus:

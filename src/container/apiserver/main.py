@@ -12,6 +12,8 @@ from container import config, log, paths
 from container.apiserver.background import Background
 from container.apiserver.catalogue import Catalogue, register
 from container.apiserver.containers.creation import Creation
+from container.apiserver.containers.files import FilesService, RemoteFileHelpers
+from container.apiserver.containers.files_handler import FilesHandler
 from container.apiserver.containers.handler import ContainersHandler
 from container.apiserver.containers.helper import RemoteImageStore, SupervisedHelpers
 from container.apiserver.containers.launch import Launches
@@ -78,6 +80,7 @@ async def run(roots: Roots, debug: bool) -> None:
         tasks.start(networks.load(), "the loading of networks", vital=True)
         tasks.start(volumes.load(), "the loading of volumes", vital=True)
         tasks.start(system.probe(), "the accelerator probe")
+        files = FilesService(containers, helpers, launches, RemoteFileHelpers(roots), tasks)
         usage = Usage(
             of_images(roots.socket(paths.IMAGES)),
             of_containers(containers, roots),
@@ -85,7 +88,7 @@ async def run(roots: Roots, debug: bool) -> None:
         )
         handlers = [
             *(SystemHandler(system, usage), ContainersHandler(containers)),
-            *(NetworksHandler(networks), VolumesHandler(volumes)),
+            *(NetworksHandler(networks), VolumesHandler(volumes), FilesHandler(files)),
         ]
         await (await serve(handlers, service=paths.APISERVER, roots=roots)).run(stop)
 

@@ -32,10 +32,14 @@ def watch_signals() -> None:
 
 
 def call(
-    method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = CALL_TIMEOUT
+    method: str,
+    parameters: dict[str, Any] | None = None,
+    *,
+    fds: Sequence[int] = (),
+    timeout: float | None = CALL_TIMEOUT,
 ) -> dict[str, Any]:
     """Call `Interface.Method` of the service that has it; seconds. Raises ContainerError."""
-    return quick.call(_socket(method), f"io.container.{method}", given(parameters or {}), (), timeout)
+    return quick.call(_socket(method), f"io.container.{method}", given(parameters or {}), fds, timeout)
 
 
 def stream(method: str, parameters: dict[str, Any], fds: Sequence[int] = ()) -> Iterator[dict[str, Any]]:

@@ -118,9 +118,13 @@ GROUPS: list[tuple[str, list[Verb | Noun]]] = [
     (
         "CONTAINER",
         [
+            Verb("commit", "container.commit", "Make an image of what a container changed"),
+            Verb("copy", "container.copy", "Copy files between a container and the host", "cp"),
             Verb("create", "container.create", "Create a container"),
             Verb("delete", "container.delete", "Delete containers", "rm"),
+            Verb("diff", "container.diff", "Show what a container changed of its image"),
             Verb("exec", "container.exec", "Run a further process in a running container"),
+            Verb("export", "container.export", "Write a container's file system to an archive"),
             Verb("inspect", "container.inspect", "Show everything that is known of containers"),
             Verb("kill", "container.kill", "Send a signal to containers"),
             Verb("list", "container.list", "List containers", "ls"),

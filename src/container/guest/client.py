@@ -12,8 +12,9 @@ ContainerError(INTERRUPTED) when the channel ended.
 """
 
 import asyncio
+import math
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from container.errors import ContainerError, ErrorCode
 from container.guest import wire
 from container.guest.mux import Mux, Stream
 from container.guest.process import GuestError, GuestProcess
-from container.guest.spec import AgentInfo, ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, Statistics
+from container.guest.spec import AgentInfo, ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, Statistics, VolumeSpec
 from container.model import codec
 from container.model.process import ProcessConfiguration, WindowSize
 
@@ -111,6 +112,11 @@ class GuestClient:
     async def mount_rootfs(self, spec: RootfsSpec, *, timeout: float | None = None) -> None:
         """Mount layers, upper and overlay. Once."""
         await self._call("rootfs.mount", timeout, **codec.encode(spec))
+
+    async def mount_volumes(self, volumes: Sequence[VolumeSpec], *, timeout: float | None = None) -> None:
+        """Mount disks and shares for the container's mounts of kind `bind`; the agent unmounts them at `shutdown`."""
+        if volumes:
+            await self._call("volumes.mount", timeout, volumes=codec.encode(list(volumes)))
 
     async def configure_network(self, interfaces: Sequence[InterfaceSpec], *, timeout: float | None = None) -> None:
         """Bring up lo and the interfaces; waits for each MAC to appear."""
@@ -212,6 +218,18 @@ class GuestClient:
             stream.close()
             raise
         return stream
+
+    def transfer(self, op: str, **arguments: Any) -> tuple[Stream, Coroutine[Any, Any, None]]:
+        """A stream for one of the agent's transfers (guest/src/transfer.h), and its request, which has no deadline.
+
+        Both are the caller's: the request is to be awaited and the stream to be closed, which ends the transfer.
+        """
+        stream = self._mux.open()
+
+        async def request() -> None:
+            await self._call(op, math.inf, stream=stream.number, **arguments)
+
+        return stream, request()
 
     # ---- the guest as a whole ----
 

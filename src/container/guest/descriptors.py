@@ -137,6 +137,11 @@ class Sink(_Descriptor):
         if not self._armed:
             self._flush(self._sure)
 
+    @property
+    def dropped(self) -> bool:
+        """Whether nothing is written any more, be it that its reader has gone."""
+        return not self._open
+
     async def room(self) -> None:
         """Wait until something was written, or `release` or `drop` said not to wait."""
         if not self._released and self._open and self.waiting:

@@ -4,7 +4,7 @@ import asyncio
 
 from container.apiserver.containers.records import ContainerRecord
 from container.apiserver.containers.run import Run
-from container.errors import ContainerError
+from container.errors import ContainerError, invalid_state
 from container.model.container import ContainerConfiguration, ContainerSnapshot, ContainerState, ContainerStatus
 from container.model.signals import parse_signal
 
@@ -19,6 +19,12 @@ class Container:
         self.last = last or ContainerStatus(ContainerState.STOPPED)
         self.run: Run | None = None
         self.removal: asyncio.Future[None] | None = None
+        self.read = False  # a machine has its disk, to read its files
+
+    def check_unread(self) -> None:
+        """Raise ContainerError(invalidState) while the files of the stopped container are being read."""
+        if self.read:
+            raise invalid_state(f"the files of container {self.id} are being read: wait for its export or commit")
 
     @property
     def id(self) -> str:

@@ -181,6 +181,7 @@ class ContainersService:
                 await run.settled.wait()
             else:
                 raise invalid_state(f"container {id} is running and can not be deleted")
+        container.check_unread()
         await self._lifecycle.discard(container)
 
     async def on_network(self, network: str) -> list[str]:
@@ -211,6 +212,10 @@ class ContainersService:
         """One snapshot."""
         return (await self._find(id, f"get failed: container {id} not found")).snapshot
 
+    async def find(self, id: str) -> Container:
+        """One container, for those who read its files. Raises ContainerError(notFound)."""
+        return await self._find(id, f"get failed: container {id} not found")
+
     async def logs(self, id: str) -> LogFiles:
         """Where the logs are."""
         await self._find(id, f"failed to open container logs: container with ID {id} not found")
@@ -231,6 +236,7 @@ class ContainersService:
         """The container when no former run of it is still being cleaned up."""
         while True:
             container = await self._find(id, f"get failed: container {id} not found")
+            container.check_unread()
             run = container.run
             if run is None or not run.stopped.is_set():
                 return container

@@ -6,7 +6,8 @@ from asyncvarlink import FileDescriptor
 
 from container.api.images import Images
 from container.model.event import ImageEvent, PrepareEvent
-from container.model.image import DeleteResult, Image, Platform, PruneResult
+from container.model.files import CommitOptions
+from container.model.image import DeleteResult, Image, ImageDescription, Platform, PruneResult
 from container.model.registry import Registry
 from container.model.system import ResourceUsage
 from container.plugins.images.service import ImageService
@@ -40,6 +41,21 @@ class ImagesHandler(Images):
         """See `container.api.images`."""
         fd = archive.fileno()
         async for event in events(lambda report: self._service.save(fd, references, platform, report)):
+            yield event
+
+    async def Commit(
+        self,
+        *,
+        image: ImageDescription,
+        platform: Platform,
+        reference: str,
+        options: CommitOptions,
+        layer: FileDescriptor,
+    ) -> AsyncIterator[ImageEvent]:
+        """See `container.api.images`."""
+        commit = self._service.commits.commit
+        fd = layer.fileno()
+        async for event in events(lambda report: commit(image, platform, reference, options, fd, report)):
             yield event
 
     async def Tag(self, *, source: str, target: str) -> str:

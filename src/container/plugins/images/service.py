@@ -20,6 +20,7 @@ from container.oci.rootfs import DiskStore
 from container.paths import Roots
 from container.plugins.images import usage
 from container.plugins.images.catalog import Catalog
+from container.plugins.images.commit import Commits
 from container.plugins.images.download import Downloads
 from container.plugins.images.prepare import Preparer
 from container.plugins.images.pull import Puller
@@ -48,6 +49,7 @@ class ImageService:
         self._pusher = Pusher(content, catalog, client)
         self._preparer = Preparer(content, catalog, unpacker, self._puller)
         self.registries = RegistryLogins(client)
+        self.commits = Commits(content, catalog, unpacker)
 
     async def images(self) -> list[Image]:
         """Every image, sorted by reference."""

@@ -9,6 +9,7 @@ from asyncvarlink import FileDescriptor
 from container.api.runtime import Runtime
 from container.model.container import ContainerStatus
 from container.model.event import ProcessEvent
+from container.model.files import Tree
 from container.model.launch import Launch
 from container.model.process import ProcessConfiguration, WindowSize
 from container.plugins.runtime.service import RuntimeService
@@ -85,6 +86,21 @@ class RuntimeHandler(Runtime, name="io.container.Runtime"):
         """See the interface."""
         with self._call():
             await self._service.stop(signal, timeout)
+
+    async def CopyIn(self, *, path: str, members: bool, archive: FileDescriptor) -> None:
+        """See the interface."""
+        with self._call():
+            await self._service.copy_in(path, archive.fileno(), members=members)
+
+    async def CopyOut(self, *, path: str, attributes: bool, archive: FileDescriptor) -> None:
+        """See the interface."""
+        with self._call():
+            await self._service.copy_out(path, archive.fileno(), attributes=attributes)
+
+    async def Read(self, *, tree: Tree, archive: FileDescriptor, launch: Launch | None) -> None:
+        """See the interface."""
+        with self._call():
+            await self._service.read(tree, archive.fileno(), launch)
 
     async def Status(self) -> ContainerStatus:
         """See the interface."""

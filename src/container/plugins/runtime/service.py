@@ -10,8 +10,10 @@ from container.errors import ContainerError, internal, invalid_state, not_found
 from container.model import codec
 from container.model.container import ContainerState, ContainerStatus
 from container.model.event import ProcessEvent, Progress
+from container.model.files import Tree
 from container.model.launch import Launch
 from container.model.process import ProcessConfiguration, WindowSize
+from container.plugins.runtime.files import Reader, Transfers, read_tree
 from container.plugins.runtime.life import REQUEST_DEADLINE, Life
 from container.plugins.runtime.process import ContainerProcess
 from container.plugins.runtime.states import Booting, Running, State, Stopped, Stopping, Waiting, status_of
@@ -38,7 +40,8 @@ class RuntimeService:
         self._group, self._timeline = group, timeline
         self._state: State = Waiting()
         self._changed = asyncio.Event()
-        self._life: Life | None = None
+        self._life: Life | Reader | None = None
+        self._transfers = Transfers(id)
         self._told_to_stop = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -148,6 +151,33 @@ class RuntimeService:
             del running.execs[process.id]
             process.finish(error)
 
+    async def copy_in(self, path: str, fd: int, *, members: bool) -> None:
+        """Unpack the tar stream that `fd` yields. Raises ContainerError(invalidState) unless it runs."""
+        from container.guest.transfer import send
+
+        await self._transfers.run(send(self._running().guest, "copy.in", fd, path=path, into=members))
+
+    async def copy_out(self, path: str, fd: int, *, attributes: bool) -> None:
+        """Write a file or directory to `fd` as a tar stream. Raises ContainerError(invalidState) unless it runs."""
+        from container.guest.transfer import receive
+
+        await self._transfers.run(receive(self._running().guest, "copy.out", fd, path=path, attributes=attributes))
+
+    async def read(self, tree: Tree, fd: int, launch: Launch | None) -> None:
+        """Write a tree to `fd`: of the container that runs, or with `launch` of one that does not, and then end."""
+        if launch is None:
+            await self._transfers.run(read_tree(self._running().guest, tree, fd, freeze=True))
+            return
+        if not isinstance(self._state, Waiting):
+            raise invalid_state(f"container {self._id} was started already")
+        reader = self._life = Reader(self._bundle, self._cache, launch)
+        self._become(Booting(launch))
+        try:
+            await reader.run(tree, fd)
+        finally:  # the status of the last run stays as it is
+            self._become(Stopped(ContainerStatus(ContainerState.STOPPED)))
+            self._stopped.set()
+
     async def signal(self, process: str, number: int) -> None:
         """Send a signal. One that usually ends a process ends a run that is still booting."""
         if isinstance(self._state, Booting) and process == self._id and number in ENDING_SIGNALS:
@@ -165,6 +195,7 @@ class RuntimeService:
         A caller that goes does not undo it. A second stop may be quicker than the first.
         """
         self._told_to_stop.set()
+        self._transfers.interrupt()
         state = self._state
         if isinstance(state, Waiting):
             self._end(ContainerStatus(ContainerState.STOPPED, reason="the container was never started"))
