@@ -7,7 +7,7 @@
 
 #include "flow.h"
 
-enum source { SOURCE_LIFELINE, SOURCE_LISTENER, SOURCE_CLIENT, SOURCE_TARGET };
+enum source { SOURCE_LIFELINE, SOURCE_LISTENER, SOURCE_DATAGRAMS, SOURCE_CLIENT, SOURCE_TARGET, SOURCE_SESSION };
 
 /* What an epoll event points to. */
 struct watch {

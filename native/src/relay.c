@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "udp.h"
+
 enum { EVENTS = 128, ACCEPTS = 64, PAUSE_MS = 100 };
 
 struct relay {
@@ -19,6 +21,7 @@ struct relay {
     bool starved; /* because the system is short of something: try again after a while */
     struct pipe_pool pool;
     struct conn *queue; /* connections to pump */
+    struct udp *udp;
 };
 
 static int watch_listener(struct relay *relay, struct listener *listener, int operation) {
@@ -27,19 +30,24 @@ static int watch_listener(struct relay *relay, struct listener *listener, int op
     return epoll_ctl(relay->epoll, operation, listener->fd, &event);
 }
 
+static bool accepts(const struct listener *listener) {
+    return listener->watch.source == SOURCE_LISTENER;
+}
+
 static void pause_accepting(struct relay *relay, bool starved) {
     relay->starved |= starved;
     if (relay->paused)
         return;
     relay->paused = true;
     for (size_t i = 0; i < relay->listener_count; i++)
-        watch_listener(relay, &relay->listeners[i], EPOLL_CTL_DEL);
+        if (accepts(&relay->listeners[i]))
+            watch_listener(relay, &relay->listeners[i], EPOLL_CTL_DEL);
 }
 
 static void resume_accepting(struct relay *relay) {
     relay->paused = relay->starved = false;
     for (size_t i = 0; i < relay->listener_count; i++)
-        if (watch_listener(relay, &relay->listeners[i], EPOLL_CTL_ADD) < 0) {
+        if (accepts(&relay->listeners[i]) && watch_listener(relay, &relay->listeners[i], EPOLL_CTL_ADD) < 0) {
             pause_accepting(relay, true);
             return;
         }
@@ -102,20 +110,31 @@ static bool dispatch(struct relay *relay, const struct epoll_event *events, int 
             return false;
         if (watch->source == SOURCE_LISTENER) {
             accept_clients(relay, (struct listener *)(void *)watch);
-            continue;
+        } else if (watch->source == SOURCE_DATAGRAMS) {
+            udp_from_clients(relay->udp, (struct listener *)(void *)watch);
+        } else if (watch->source == SOURCE_SESSION) {
+            udp_from_target(relay->udp, watch);
+        } else {
+            struct conn *conn = conn_of(watch);
+            conn_event(conn, watch->source, events[i].events);
+            enqueue(relay, conn);
         }
-        struct conn *conn = conn_of(watch);
-        conn_event(conn, watch->source, events[i].events);
-        enqueue(relay, conn);
     }
     return true;
+}
+
+static int next_timeout(const struct relay *relay, int expiry) {
+    if (relay->queue != NULL)
+        return 0;
+    return relay->starved && (expiry < 0 || expiry > PAUSE_MS) ? PAUSE_MS : expiry;
 }
 
 static int loop(struct relay *relay) {
     struct epoll_event events[EVENTS];
 
     for (;;) {
-        int timeout = relay->queue != NULL ? 0 : relay->starved ? PAUSE_MS : -1;
+        int expiry = udp_expire(relay->udp);
+        int timeout = next_timeout(relay, expiry);
         int count = epoll_wait(relay->epoll, events, EVENTS, timeout);
         if (count < 0 && errno != EINTR)
             return -1;
@@ -128,15 +147,30 @@ static int loop(struct relay *relay) {
     }
 }
 
-int relay_run(struct listener *listeners, size_t count, int lifeline, size_t limit) {
+static int watch_datagrams(struct relay *relay) {
+    for (size_t i = 0; i < relay->listener_count; i++) {
+        struct listener *listener = &relay->listeners[i];
+        if (!accepts(listener) && watch_listener(relay, listener, EPOLL_CTL_ADD) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int relay_run(struct listener *listeners, size_t count, int lifeline, const struct limits *limits) {
     struct watch lifeline_watch = {SOURCE_LIFELINE};
     /* EPOLLHUP is always reported; the lifeline carries no more data. */
     struct epoll_event event = {.events = 0, .data.ptr = &lifeline_watch};
-    struct relay relay = {.listeners = listeners, .listener_count = count, .limit = limit, .paused = true};
+    struct relay relay = {
+        .listeners = listeners, .listener_count = count, .limit = limits->connections, .paused = true};
 
     relay.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (relay.epoll < 0 || epoll_ctl(relay.epoll, EPOLL_CTL_ADD, lifeline, &event) < 0)
         return -1;
+    relay.udp = udp_create(relay.epoll, limits->sessions, limits->idle_ms);
+    if (relay.udp == NULL || watch_datagrams(&relay) < 0)
+        return -1;
     resume_accepting(&relay);
-    return loop(&relay);
+    int result = loop(&relay);
+    udp_free(relay.udp);
+    return result;
 }

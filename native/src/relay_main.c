@@ -1,9 +1,9 @@
 /*
- * container-relay: relays TCP connections from sockets of the host into a network's namespace.
+ * container-relay: relays TCP connections and UDP datagrams from sockets of the host into a network's namespace.
  *
- *   container-relay --max CONNECTIONS --netns FD [--userns FD]
+ *   container-relay --max CONNECTIONS --sessions SESSIONS --idle MILLISECONDS --netns FD [--userns FD]
  *
- * Standard input is the table: a line `<listening fd> <address> <port>` for each listener, then an empty line; it stays
+ * Standard input is the table: a line `tcp|udp <fd> <address> <port>` for each socket, then an empty line; it stays
  * open, and its end ends the relay. Standard output gets `ready`, or a sentence that says what failed.
  */
 #define _GNU_SOURCE
@@ -13,6 +13,7 @@
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include "err.h"
 #include "ns.h"
 #include "relay.h"
+#include "udp.h"
 
 enum { LISTENERS_MAX = 65536, DESCRIPTORS_PER_CONNECTION = 6, DESCRIPTORS_SPARE = 160 };
 
@@ -56,27 +58,33 @@ static void set_target(struct listener *listener, const char *address, unsigned 
 static struct listener *read_table(size_t *count) {
     char line[128], address[INET6_ADDRSTRLEN];
     struct listener *listeners = NULL;
+    char protocol[4];
     unsigned port;
     int fd;
 
     *count = 0;
     while (fgets(line, sizeof(line), stdin) != NULL && line[0] != '\n') {
-        if (sscanf(line, "%d %45s %u", &fd, address, &port) != 3 || port > 65535 || *count == LISTENERS_MAX)
+        if (sscanf(line, "%3s %d %45s %u", protocol, &fd, address, &port) != 4 || port > 65535 ||
+            *count == LISTENERS_MAX)
             fail("bad line in the table: %s", line);
         listeners = reallocarray(listeners, *count + 1, sizeof(*listeners));
         if (listeners == NULL)
             fail_errno(errno, "cannot keep the table");
         struct listener *listener = &listeners[(*count)++];
-        *listener = (struct listener){.watch = {SOURCE_LISTENER}, .fd = fd};
+        bool datagrams = strcmp(protocol, "udp") == 0;
+        *listener = (struct listener){.watch = {datagrams ? SOURCE_DATAGRAMS : SOURCE_LISTENER}, .fd = fd};
         set_target(listener, address, port);
+        if (datagrams && udp_prepare(fd) < 0)
+            fail_errno(errno, "cannot use the UDP socket for port %u", port);
     }
     if (ferror(stdin) || feof(stdin))
         fail("the table ended too early");
     return listeners;
 }
 
-/* As many descriptors as allowed; the number of connections that fit. */
-static size_t descriptor_limit(size_t listeners, size_t wanted) {
+/* As many descriptors as allowed, and limits that fit: a quarter of what there is for sessions, the rest for
+ * connections. */
+static void fit_descriptors(size_t listeners, struct limits *limits) {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -85,10 +93,14 @@ static size_t descriptor_limit(size_t listeners, size_t wanted) {
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         fail_errno(errno, "cannot raise the limit of open files to %lu", (unsigned long)limit.rlim_cur);
     size_t reserved = listeners + DESCRIPTORS_SPARE;
-    if (limit.rlim_cur <= reserved + DESCRIPTORS_PER_CONNECTION)
+    if (limit.rlim_cur <= reserved + 2 * DESCRIPTORS_PER_CONNECTION)
         fail("the limit of open files is too low for %zu published ports; raise it: ulimit -n", listeners);
-    size_t fitting = (limit.rlim_cur - reserved) / DESCRIPTORS_PER_CONNECTION;
-    return wanted < fitting ? wanted : fitting;
+    size_t left = limit.rlim_cur - reserved;
+    if (limits->sessions > left / 4)
+        limits->sessions = left / 4;
+    size_t fitting = (left - limits->sessions) / DESCRIPTORS_PER_CONNECTION;
+    if (limits->connections > fitting)
+        limits->connections = fitting;
 }
 
 /* Nothing that follows needs a privilege; and die with the parent, should its end of standard input leak. */
@@ -104,12 +116,12 @@ static void confine(pid_t parent) {
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
-        {"netns", required_argument, NULL, 'N'},
-        {"userns", required_argument, NULL, 'U'},
-        {"max", required_argument, NULL, 'm'},
-        {0},
+        {"netns", required_argument, NULL, 'N'}, {"userns", required_argument, NULL, 'U'},
+        {"max", required_argument, NULL, 'm'},   {"sessions", required_argument, NULL, 's'},
+        {"idle", required_argument, NULL, 'i'},  {0},
     };
-    int netns = -1, userns = -1, max = 0, option;
+    int netns = -1, userns = -1, option;
+    struct limits limits = {0};
     pid_t parent = getppid();
     size_t count;
 
@@ -123,16 +135,23 @@ int main(int argc, char **argv) {
             userns = number(optarg);
             break;
         case 'm':
-            max = number(optarg);
+            limits.connections = (size_t)number(optarg);
+            break;
+        case 's':
+            limits.sessions = (size_t)number(optarg);
+            break;
+        case 'i':
+            limits.idle_ms = number(optarg);
             break;
         default:
             exit(2);
         }
     }
-    if (netns < 0 || max == 0)
-        fail("usage: container-relay --max CONNECTIONS --netns FD [--userns FD]");
+    if (netns < 0 || limits.connections == 0 || limits.sessions == 0 || limits.idle_ms == 0)
+        fail("usage: container-relay --max CONNECTIONS --sessions SESSIONS --idle MILLISECONDS --netns FD [--userns "
+             "FD]");
     struct listener *listeners = read_table(&count);
-    size_t limit = descriptor_limit(count, (size_t)max);
+    fit_descriptors(count, &limits);
     int result = ns_enter(netns, userns);
     if (result < 0)
         fail_errno(result, "cannot enter the network's namespace");
@@ -141,7 +160,7 @@ int main(int argc, char **argv) {
     puts("ready");
     if (fflush(stdout) != 0)
         fail_errno(errno, "cannot report");
-    if (relay_run(listeners, count, STDIN_FILENO, limit) < 0)
+    if (relay_run(listeners, count, STDIN_FILENO, &limits) < 0)
         fail_errno(errno, "the port relay cannot go on");
     return 0;
 }

@@ -2,6 +2,7 @@
 
 7000 echo   7001 digest of what came, after the end of file   7002 100 MB, then the end   7003 accepts and resets
 7004 end of file at once, then the digest of what came on the next connection to 7005   7006 reads nothing
+UDP: 7000 the sender's port and what it sent   7001 what it sent, 10 times
 """
 
 import asyncio
@@ -62,6 +63,21 @@ async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await asyncio.shield(_forever)
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    """Answers `times` times."""
+
+    def __init__(self, times: int, tell: bool) -> None:
+        self._times, self._tell = times, tell
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+        answer = b"%d " % peer[1] + data if self._tell else data
+        for _ in range(self._times):
+            self._transport.sendto(answer, peer)  # type: ignore[attr-defined]
+
+
 async def main(address: str) -> None:
     global _half, _forever
     _half, _forever = asyncio.Queue(), asyncio.get_running_loop().create_future()
@@ -79,6 +95,9 @@ async def main(address: str) -> None:
     for port, behaviour in enumerate((echo, digest, source, reset, end_first, report, stuck), 7000):
         limit = 4096 if behaviour is stuck else 1 << 18
         await asyncio.start_server(closing(behaviour), address, port, limit=limit, backlog=512)
+    loop = asyncio.get_running_loop()
+    for port, times, tell in ((7000, 1, True), (7001, 10, False)):
+        await loop.create_datagram_endpoint(lambda n=times, t=tell: Datagrams(n, t), (address, port))  # type: ignore[misc]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await _forever

@@ -1,4 +1,4 @@
-"""Published TCP ports: host sockets bound here, traffic moved by the C program `container-relay`.
+"""Published ports, TCP and UDP: host sockets bound here, traffic moved by the C program `container-relay`.
 
 Two steps, so that a port in use is known before a VM boots, and nothing listens before the container can answer:
 
@@ -20,10 +20,14 @@ from typing import Protocol
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument, invalid_state
 from container.linux import native
 
-MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS, MAX_SESSIONS = 4096, 1024  # a session: one client of a UDP port
+SESSION_IDLE = 90.0  # seconds without a datagram, after which a session ends
 READY_TIMEOUT = 10.0
 STOP_TIMEOUT = 2.0
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
+
+
+_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class Port(Protocol):
@@ -67,24 +71,25 @@ class BoundPorts:
 def bind_ports(ports: Iterable[Port]) -> BoundPorts:
     """Reserve the host ports of `ports`.
 
-    Raises ContainerError: `invalidArgument` for an address that is none, `unsupported` for udp, `invalidState` for a
-    port in use or forbidden, `internalError` for the rest; nothing stays bound then.
+    Raises ContainerError: `invalidArgument` for an address that is none, `unsupported` for a protocol that is neither
+    tcp nor udp, `invalidState` for a port in use or forbidden, `internalError` for the rest; nothing stays bound then.
     """
     with contextlib.ExitStack() as stack:
         bound = stack.enter_context(BoundPorts())
         for port in ports:
-            if port.proto != "tcp":
+            if port.proto not in _TYPES:
                 raise ContainerError(
                     ErrorCode.UNSUPPORTED,
-                    f"cannot publish host port {port.host_port}: protocol {port.proto} is not supported yet, use tcp",
+                    f"cannot publish host port {port.host_port}: protocol {port.proto} is neither tcp nor udp",
                 )
             for offset in range(port.count):
-                bound.sockets.append((_bind(port.host_address, port.host_port + offset), port.container_port + offset))
+                sock = _bind(port.host_address, port.host_port + offset, port.proto)
+                bound.sockets.append((sock, port.container_port + offset))
         stack.pop_all()
         return bound
 
 
-def _bind(address: str, port: int) -> socket.socket:
+def _bind(address: str, port: int, proto: str) -> socket.socket:
     try:
         version = ipaddress.ip_address(address).version
     except ValueError as error:
@@ -92,7 +97,7 @@ def _bind(address: str, port: int) -> socket.socket:
     with contextlib.ExitStack() as stack:
         try:
             family = socket.AF_INET6 if version == 6 else socket.AF_INET
-            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+            sock = stack.enter_context(socket.socket(family, _TYPES[proto] | socket.SOCK_CLOEXEC))
             if version == 6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             _reserve(sock, address, port)
@@ -112,7 +117,7 @@ def _reserve(sock: socket.socket, address: str, port: int) -> None:
     try:
         sock.bind((address, port))
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+        if error.errno != errno.EADDRINUSE or sock.type != socket.SOCK_STREAM:
             raise
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
@@ -149,8 +154,10 @@ async def start_relay(
     netns: int,
     userns: int | None,
     max_connections: int = MAX_CONNECTIONS,
+    max_sessions: int = MAX_SESSIONS,
+    session_idle: float = SESSION_IDLE,
 ) -> AsyncIterator["Relay"]:
-    """Listen on `ports`, and relay each connection to `ipv4` or `ipv6` (without prefix length), connected from `netns`.
+    """Listen on `ports`, and relay what comes to `ipv4` or `ipv6` (without prefix length) by sockets made in `netns`.
 
     The sockets go over to the relay: they are closed here, and freed when the relay ends. Descriptors stay the
     caller's. Without ports no process is made. The relay dies with this process. Raises ContainerError.
@@ -162,7 +169,9 @@ async def start_relay(
         return
     with ports:
         table = b"".join(_rows(ports, ipv4, ipv6))
-        process = await _spawn(ports, netns, userns, max_connections)
+        limits = ["--max", str(max_connections), "--sessions", str(max_sessions)]
+        limits += ["--idle", str(round(session_idle * 1000))]
+        process = await _spawn(ports, netns, userns, limits)
         try:
             await _hand_table(process, table)
         except BaseException:
@@ -194,25 +203,28 @@ class Relay:
 
 
 def _rows(ports: BoundPorts, ipv4: str, ipv6: str | None) -> Iterator[bytes]:
-    """The table of container-relay: `<listener fd> <address> <port>` lines, ended by an empty one."""
+    """The table of container-relay: `tcp|udp <fd> <address> <port>` lines, ended by an empty one."""
     for sock, container_port in ports.sockets:
         target = ipv6 if sock.family == socket.AF_INET6 else ipv4
-        yield f"{sock.fileno()} {target} {container_port}\n".encode()
+        proto = "udp" if sock.type == socket.SOCK_DGRAM else "tcp"
+        yield f"{proto} {sock.fileno()} {target} {container_port}\n".encode()
     yield b"\n"
 
 
-async def _spawn(ports: BoundPorts, netns: int, userns: int | None, max_connections: int) -> asyncio.subprocess.Process:
+async def _spawn(ports: BoundPorts, netns: int, userns: int | None, limits: list[str]) -> asyncio.subprocess.Process:
     for sock, _ in ports.sockets:
+        sock.setblocking(False)
+        if sock.type == socket.SOCK_DGRAM:
+            continue
         try:
             # Accepted connections inherit SO_REUSEADDR: their TIME_WAIT must not block the next start.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.listen(BACKLOG)
-            sock.setblocking(False)
         except OSError as error:
             address, port = sock.getsockname()[:2]
             raise _bind_error(error, address, port) from error
     descriptors = [netns] if userns is None else [netns, userns]
-    argv = [native.program("container-relay"), "--max", str(max_connections), "--netns", str(netns)]
+    argv = [native.program("container-relay"), *limits, "--netns", str(netns)]
     if userns is not None:
         argv += ["--userns", str(userns)]
     try:

@@ -312,9 +312,9 @@ def test_an_address_that_is_not_ours_is_refused(address: str, code: str) -> None
         bind_ports([published(80, address)])
 
 
-def test_udp_is_not_supported_yet() -> None:
-    with pytest.raises(ContainerError) as caught:
-        bind_ports([PublishPort("127.0.0.1", 5353, 53, proto="udp")])
+def test_another_protocol_is_refused() -> None:
+    with pytest.raises(ContainerError, match="protocol sctp is neither tcp nor udp") as caught:
+        bind_ports([PublishPort("127.0.0.1", 5353, 53, proto="sctp")])
     assert caught.value.code is ErrorCode.UNSUPPORTED
 
 
