@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 C_PARTS := guest native
 
 # What the product needs on the host, what building it needs, what its tests need.
-RUN_PACKAGES := qemu-system-x86 qemu-utils squashfs-tools e2fsprogs slirp4netns nftables iproute2 uidmap kmod xz-utils zstd
+RUN_PACKAGES := qemu-system-x86 qemu-utils squashfs-tools e2fsprogs slirp4netns passt nftables iproute2 uidmap kmod xz-utils zstd virtiofsd?
 BUILD_PACKAGES := gcc libc6-dev libjansson-dev linux-libc-dev python3 python3-venv
-TEST_PACKAGES := busybox-static mmdebstrap tmux skopeo umoci clang-format curl git procps util-linux
+TEST_PACKAGES := busybox-static mmdebstrap tmux skopeo umoci docker-registry apache2-utils openssl openssh-client clang-format \
+	curl git procps util-linux
 PACKAGES := $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 .PHONY: setup packages native demo check test test-unit test-contract test-integration bench clean
