@@ -23,6 +23,7 @@ static const struct {
     operation run;
 } table[] = {
     {"rootfs.mount", op_rootfs},
+    {"volumes.mount", op_volumes},
     {"files.write", op_files},
     {"network.configure", op_network},
     {"sysctl.set", op_sysctl},

@@ -14,10 +14,9 @@
 #include <unistd.h>
 
 #include "args.h"
-#include "disk.h"
-#include "modules.h"
 #include "root.h"
 #include "socket.h"
+#include "volume.h"
 
 #define SAFE (MS_NOSUID | MS_NOEXEC | MS_NODEV)
 
@@ -165,7 +164,7 @@ static int mount_socket(int root, const char *listener, const char *destination,
 
 static int mount_own(int root, const json_t *mount, struct err *e) {
     const char *source, *destination, *kind;
-    char data[1024], device[128];
+    char data[1024];
     const json_t *type = NULL, *options = args_array(mount, "options");
     int status =
         args_unpack(mount, e, "{s:s, s:s, s:o}", "source", &source, "destination", &destination, "type", &type);
@@ -177,18 +176,12 @@ static int mount_own(int root, const json_t *mount, struct err *e) {
     if (strcmp(kind, "tmpfs") == 0)
         return mount_on(root, destination, "tmpfs", "tmpfs",
                         options_split(options, MS_NOSUID | MS_NODEV, data, sizeof data), data, e);
-    if (strcmp(kind, "virtiofs") == 0) {
-        modules_for_sharing();
-        return mount_on(root, destination, source, "virtiofs", options_split(options, 0, data, sizeof data), NULL, e);
-    }
     if (strcmp(kind, "socket") == 0)
         return mount_socket(root, source, destination, e);
-    if (strcmp(kind, "block") != 0 && strcmp(kind, "volume") != 0)
+    if (strcmp(kind, "bind") != 0)
         return err_code(e, "unsupported", EOPNOTSUPP, "mounts of kind %s are not supported", kind);
-    const char *format = args_string(json_object_get(type, kind), "format", "ext4");
-    unsigned long flags = options_split(options, 0, data, sizeof data);
-    status = disk_find(source, 0, device, sizeof device, e);
-    return status < 0 ? status : mount_on(root, destination, device, format, flags, data, e);
+    bool read_only = options_split(options, 0, data, sizeof data) & MS_RDONLY;
+    return volume_bind(root, source, json_object_get(type, kind), read_only ? MOUNT_ATTR_RDONLY : 0, destination, e);
 }
 
 static int pivot(int root, struct err *e) {

@@ -20,6 +20,7 @@
 #include "process.h"
 #include "rootfs.h"
 #include "transfer.h"
+#include "volume.h"
 
 enum { KILL_WAIT_MS = 3000, FLUSH_MS = 1000, SEED_MAX = 512 };
 
@@ -99,6 +100,7 @@ int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *
 noreturn void system_shutdown(int code) {
     transfer_reset_all();
     process_kill_all(KILL_WAIT_MS);
+    volume_unmount_all();
     rootfs_unmount();
     mux_flush(FLUSH_MS);
     if (!agent.pid1)
@@ -114,6 +116,7 @@ int op_shutdown(uint32_t number, const json_t *args, json_t **result, struct err
     (void)args, (void)result, (void)e;
     transfer_reset_all();
     process_kill_all(KILL_WAIT_MS);
+    volume_unmount_all();
     rootfs_unmount();
     dispatch_reply(number, NULL);
     mux_flush(FLUSH_MS);

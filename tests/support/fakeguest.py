@@ -74,6 +74,10 @@ class FakeGuest:
     async def mount_rootfs(self, _spec, *, timeout=None):
         await self._request("mount_rootfs")
 
+    async def mount_volumes(self, volumes, *, timeout=None):
+        if volumes:
+            await self._request("mount_volumes")
+
     async def configure_network(self, _interfaces, *, timeout=None):
         await self._request("configure_network")
 

@@ -20,6 +20,21 @@ class RootfsSpec:
 
 
 @dataclass(frozen=True)
+class VolumeSpec:
+    """A disk or share that the agent mounts before the container starts; a Mount of kind `bind` with source `name` puts
+    it into the container.
+
+    `name`: lower-case letters and digits. `type`: `block` (source = serial) or `virtiofs` (source = tag).
+    """
+
+    name: str
+    type: str
+    source: str
+    read_only: bool = False
+    format: str = "ext4"
+
+
+@dataclass(frozen=True)
 class RouteSpec:
     """`destination` with prefix length (`default` = all); no gateway = on the link."""
 
@@ -52,8 +67,8 @@ class ContainerSpec:
     """What is around the init process. None in a path list means contract section 5's default list.
 
     `capabilities`: complete list of names as `CAP_CHOWN`; None means the default 14. `cpu_quota` in microseconds per
-    100000; `memory_max` and `shm_size` in bytes. `mounts` kinds: tmpfs, virtiofs (source = tag), block (source =
-    serial), in order, made after the standard ones.
+    100000; `memory_max` and `shm_size` in bytes. `mounts` kinds: tmpfs, bind (source = name of a VolumeSpec;
+    detail: `path` = one file of it, `populate` = fill an empty one from the image), in order, after the standard ones.
     """
 
     hostname: str

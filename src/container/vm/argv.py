@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from container.errors import ContainerError, ErrorCode
-from container.vm.spec import AGENT_PORT, Disk, Nic, VMSpec, Wiring
+from container.vm.spec import AGENT_PORT, Disk, Nic, Share, VMSpec, Wiring
 
 MIB = 1 << 20
 
@@ -68,6 +68,7 @@ def build(spec: VMSpec, wiring: Wiring) -> list[str]:
         *("-device", "virtio-balloon-pci,id=balloon,free-page-reporting=on"),
         *_disks(spec),
         *_nics(spec.nics),
+        *_shares(spec.shares),
     ]
 
 
@@ -84,13 +85,17 @@ def command_line(spec: VMSpec) -> str:
 def _machine(spec: VMSpec, machine: str) -> Iterator[str]:
     if machine not in _MACHINE_OPTIONS:
         raise ContainerError(ErrorCode.UNSUPPORTED, f"unsupported machine {machine}")
-    yield from ("-machine", _MACHINE_OPTIONS[machine])
+    size = f"{-(-spec.memory_in_bytes // MIB)}M"
+    # The file servers read and write the guest's memory themselves.
+    yield from ("-machine", _MACHINE_OPTIONS[machine] + (",memory-backend=memory" if spec.shares else ""))
+    if spec.shares:
+        yield from ("-object", f"memory-backend-memfd,id=memory,size={size},share=on")
     if spec.accelerator.name == "tcg":
         yield from ("-accel", "tcg,thread=multi", "-cpu", _TCG_CPUS[spec.architecture])
     else:
         yield from ("-accel", spec.accelerator.name, "-cpu", "host")
     yield from ("-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1")
-    yield from ("-m", f"size={-(-spec.memory_in_bytes // MIB)}M")
+    yield from ("-m", f"size={size}")
     for directory in spec.firmware_path:
         yield from ("-L", directory)
     if machine in _FIRMWARE:
@@ -130,6 +135,12 @@ def _nics(nics: Iterable[Nic]) -> Iterator[str]:
         yield from ("-netdev", f"tap,id=net{index},fd={nic.tap}")
         # An empty romfile: the firmware boots nothing from the network.
         yield from ("-device", f"virtio-net-pci,id=nic{index},netdev=net{index},mac={nic.mac},romfile=")
+
+
+def _shares(shares: Iterable[Share]) -> Iterator[str]:
+    for index, share in enumerate(shares):
+        yield from ("-chardev", f"socket,id=share{index},fd={share.socket}")
+        yield from ("-device", f"vhost-user-fs-pci,queue-size=1024,chardev=share{index},tag={share.tag}")
 
 
 def _escape(value: str) -> str:

@@ -113,6 +113,7 @@ _PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-system-aarch64": "qemu-system-arm",
     "setpriv": "util-linux",
+    "unshare": "util-linux",
 }
 
 

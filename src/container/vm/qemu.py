@@ -71,6 +71,7 @@ class VirtualMachine:
                 agent.setblocking(False)
             wiring = Wiring(monitor=monitor_far.fileno(), agent=agent_far.fileno(), boot_log=boot_log)
             inherited = [wiring.monitor, wiring.agent, *(nic.tap for nic in spec.nics)]
+            inherited += [share.socket for share in spec.shares]
             child = Child.start(argv.build(spec, wiring), inherited)
             stack.push_async_callback(child.close)
             monitor_far.close()

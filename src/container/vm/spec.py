@@ -35,6 +35,18 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A directory of the host, behind a vhost-user-fs device; the guest mounts it by `tag` (at most 36 bytes).
+
+    `socket` is a stream socket connected to the file server (`vm.virtiofs`), of this process. It stays the caller's:
+    QEMU gets its own copy, and the caller closes its own once the machine has started.
+    """
+
+    tag: str
+    socket: int
+
+
+@dataclass(frozen=True)
 class VMSpec:
     """A virtual machine. `name` is the container's id; it shows in process lists and errors.
 
@@ -53,6 +65,7 @@ class VMSpec:
     machine: str | None = None
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
+    shares: tuple[Share, ...] = ()
     firmware_path: tuple[str, ...] = field(default=())  # more directories for QEMU's `-L`
 
 

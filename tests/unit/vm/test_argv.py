@@ -7,7 +7,7 @@ import pytest
 from container.errors import ContainerError, ErrorCode
 from container.model.system import Accelerator
 from container.vm import argv
-from container.vm.spec import Disk, Nic, VMSpec, Wiring
+from container.vm.spec import Disk, Nic, Share, VMSpec, Wiring
 
 WIRING = Wiring(monitor=5, agent=7, boot_log="/run/a,b/boot.log")
 
@@ -113,3 +113,17 @@ def test_arm64_uses_its_own_qemu_and_console() -> None:
     assert words[0] == "qemu-system-aarch64"
     assert values(words, "-machine")[0].startswith("virt,")
     assert "console=ttyAMA0" in values(words, "-append")[0]
+
+
+def test_shares_need_memory_that_the_file_servers_see() -> None:
+    words = argv.build(spec(shares=(Share("src", 9), Share("data", 11))), WIRING)
+    assert values(words, "-object") == ["memory-backend-memfd,id=memory,size=512M,share=on"]
+    assert values(words, "-machine")[0].endswith(",memory-backend=memory")
+    assert {"socket,id=share0,fd=9", "socket,id=share1,fd=11"} <= set(values(words, "-chardev"))
+    assert "vhost-user-fs-pci,queue-size=1024,chardev=share1,tag=data" in values(words, "-device")
+
+
+def test_a_machine_without_shares_has_private_memory() -> None:
+    words = argv.build(spec(), WIRING)
+    assert values(words, "-object") == []
+    assert "memory-backend" not in " ".join(words)

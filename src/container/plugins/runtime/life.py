@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from container.guest.streams import Tee
     from container.linux.relay import BoundPorts
     from container.plugins.runtime.sockets import Forward, HostSockets
+    from container.plugins.runtime.storage import Storage
 
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
@@ -65,6 +67,7 @@ class Life:
         self._started_date: str | None = None
         self._exited = self._powers_off = self._over = False
         self._forwards: list[Forward] = []
+        self._storage: Storage | None = None
         self.relaying: asyncio.Task[None] | None = None
         self.error: ContainerError | None = None
 
@@ -117,19 +120,26 @@ class Life:
         answers = await stack.enter_async_context(network.attach(self._launch, self._group))
         disk, initramfs = await asyncio.to_thread(self._make_disks)
         self._timeline.mark("disks ready")
+        storage = self._storage = await self._attach_storage(stack)
         attached = await answers()
         self._timeline.mark("networks attached")
         nics = [Nic(item.attachment.mac_address or "", item.tap) for item in attached]
-        spec = plan.machine(self._launch, initramfs, disk, nics, len(os.sched_getaffinity(0)))
+        host_cpus = len(os.sched_getaffinity(0))
+        volumes, shares = (storage.disks, storage.shares) if storage else ((), ())
+        spec = plan.machine(self._launch, initramfs, disk, nics, host_cpus, volumes, shares)
         boot_log = os.path.join(self._bundle, BOOT_LOG)
         vm = await stack.enter_async_context(VirtualMachine.start(spec, boot_log=boot_log))
         self._timeline.mark("QEMU started")
+        if storage is not None:
+            storage.handed_over()
+            watching = storage.watch(vm, self.abort, POWER_OFF_DEADLINE * self.speed)
+            stack.callback(self._group.create_task(watching).cancel)
         session = self._session(vm, ports, published, attached)
         try:
             await vm.guard(session, doing=f"running container {configuration.id}")
-        except ContainerError:
+        except ContainerError as error:
             if not self._exited:
-                raise
+                raise (storage.failure() if storage else None) or error from error
             _log.warning("%s: the machine ended before it had shut down", configuration.id, exc_info=True)
         if self._powers_off:
             await vm.shutdown(grace=POWER_OFF_DEADLINE)
@@ -151,6 +161,16 @@ class Life:
         from container.plugins.runtime import sockets
 
         return stack.enter_context(sockets.bind(published, self._bundle))
+
+    async def _attach_storage(self, stack: contextlib.AsyncExitStack) -> "Storage | None":
+        """Volumes and directories of the host, when the container has any."""
+        if all(mount.kind == "tmpfs" for mount in self._launch.configuration.mounts):
+            return None
+        from container.plugins.runtime import storage
+
+        attached = await stack.enter_async_context(storage.attach(self._launch.configuration, self._bundle))
+        self._timeline.mark("volumes attached")
+        return attached
 
     def _make_disks(self) -> tuple[str, str]:
         disk = upper.ensure(self._bundle, self._cache, self._launch.configuration.resources.storage)
@@ -200,6 +220,7 @@ class Life:
         await _together(
             guest.set_time(time.time(), timeout=deadline),  # the emulated clock chip has whole seconds
             guest.mount_rootfs(guestplan.rootfs(self._launch), timeout=deadline),
+            guest.mount_volumes(self._storage.volumes if self._storage else (), timeout=deadline),
             guest.configure_network(guestplan.interfaces(attachments), timeout=deadline),
             guest.write_files(guestplan.files(self._launch.configuration, attachments), timeout=deadline),
         )
@@ -232,6 +253,8 @@ class Life:
         from container.plugins.runtime import guestplan
 
         configuration, streams = self._launch.configuration, self._init.streams
+        if self._storage is not None:
+            configuration = replace(configuration, mounts=self._storage.mounts)
         await self._init.start(
             guest.start_init(
                 configuration.id,
@@ -255,9 +278,9 @@ class Life:
     async def _shut_down(self, guest: "GuestClient", running: Running) -> None:
         """Unmount the disks. The kernel killed the other processes together with the init process.
 
-        A container that is removed now has nothing to lose: its machine is switched off.
+        A container that is removed now and has no volumes has nothing to lose: its machine is switched off.
         """
-        if self._launch.configuration.auto_remove:
+        if self._launch.configuration.auto_remove and self._storage is None:
             return
         for process in list(running.execs.values()):
             with contextlib.suppress(TimeoutError, ContainerError):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from container.errors import ContainerError, ErrorCode, invalid_argument
 from container.model.container import ContainerConfiguration
 from container.model.launch import Launch
-from container.vm.spec import Disk, Nic, VMSpec
+from container.vm.spec import Disk, Nic, Share, VMSpec
 
 IMAGE, UPPER = "image", "upper"  # serials of the disks
 MEMORY_OVERHEAD = 128 << 20  # bytes for the guest's kernel and agent, on top of what the container gets
@@ -13,9 +13,6 @@ MEMORY_OVERHEAD = 128 << 20  # bytes for the guest's kernel and agent, on top of
 
 def check(configuration: ContainerConfiguration) -> None:
     """Refuse what this runtime cannot do, before anything is made. Raises ContainerError(unsupported)."""
-    for mount in configuration.mounts:
-        if mount.kind != "tmpfs":
-            _refuse(f"mounting {mount.source} at {mount.destination}: mounts of type {mount.kind}")
     if configuration.virtualization:
         _refuse("nested virtualization")
     if configuration.published_ports and not configuration.networks:
@@ -26,7 +23,15 @@ def _refuse(what: str) -> None:
     raise ContainerError(ErrorCode.UNSUPPORTED, f"{what}: not supported by this version of the runtime")
 
 
-def machine(launch: Launch, initramfs: str, upper: str, nics: Sequence[Nic], host_cpus: int) -> VMSpec:
+def machine(
+    launch: Launch,
+    initramfs: str,
+    upper: str,
+    nics: Sequence[Nic],
+    host_cpus: int,
+    volumes: Sequence[Disk] = (),
+    shares: Sequence[Share] = (),
+) -> VMSpec:
     """The virtual machine: MEMORY_OVERHEAD more memory than the container gets, and its CPUs.
 
     More CPUs than the host has would only wait for each other: a boot takes a quarter longer with four on two.
@@ -44,6 +49,8 @@ def machine(launch: Launch, initramfs: str, upper: str, nics: Sequence[Nic], hos
         disks=(
             Disk(launch.rootfs.disk, IMAGE, format="vmdk", read_only=True),
             Disk(upper, UPPER, discard=True),
+            *volumes,
         ),
         nics=tuple(nics),
+        shares=tuple(shares),
     )

@@ -87,8 +87,6 @@ def test_limits_and_flags_reach_the_guest():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mounts": [Mount("virtiofs", "/src", "/dst")]},
-        {"mounts": [Mount("volume", "v", "/dst")]},
         {"virtualization": True},
     ],
 )

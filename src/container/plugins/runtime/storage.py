@@ -1,0 +1,132 @@
+"""The mounts of a container that need the host: volumes as disks, directories and files of the host as shares.
+
+Each becomes a volume of the guest, which the agent mounts, and a bind mount of it in the container.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from container.errors import ContainerError, ErrorCode, internal, invalid_state
+from container.guest.spec import VolumeSpec
+from container.model.container import ContainerConfiguration
+from container.model.mount import Mount
+from container.model.volume import BLOCK_FORMAT
+from container.plugins.runtime.sockets import is_socket
+from container.store import ext4
+from container.vm.qemu import VirtualMachine
+from container.vm.spec import Disk, Share
+from container.vm.virtiofs import FILE, FileServer, first_failure, serve
+
+
+@dataclass
+class Storage:
+    """What the machine gets (`disks`, `shares`), what the agent mounts (`volumes`), what the container gets."""
+
+    disks: list[Disk] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
+    volumes: list[VolumeSpec] = field(default_factory=list)
+    mounts: list[Mount] = field(default_factory=list)
+    servers: list[FileServer] = field(default_factory=list)
+
+    def handed_over(self) -> None:
+        """QEMU runs."""
+        for server in self.servers:
+            server.handed_over()
+
+    async def watch(self, vm: VirtualMachine, abort: Callable[[int, str], None], patience: float) -> None:
+        """Abort the run when a file server ends first: a machine whose files are gone hangs.
+
+        A machine that ended takes its file servers with it; it has `patience` seconds to do so.
+        """
+        if not self.servers:
+            return
+        failure = await first_failure(self.servers)
+        try:
+            await asyncio.wait_for(vm.wait(), patience)
+        except TimeoutError:
+            abort(128 + signal.SIGKILL, failure.describe())
+
+    def failure(self) -> ContainerError | None:
+        """Why a share does not work any more, if one does not."""
+        return next((failure for server in self.servers if (failure := server.failure()) is not None), None)
+
+
+@contextlib.asynccontextmanager
+async def attach(configuration: ContainerConfiguration, bundle: str) -> AsyncIterator[Storage]:
+    """Lock the images, start the file servers; both end with the context.
+
+    Raises ContainerError: notFound for a source that is not there, invalidState for an image that is in use.
+    """
+    storage = Storage()
+    async with contextlib.AsyncExitStack() as stack:
+        # Outer mounts first, whatever the order in which they were given.
+        for mount in sorted(configuration.mounts, key=lambda item: item.destination.rstrip("/").count("/")):
+            if mount.kind == "volume" and mount.detail.get("format", BLOCK_FORMAT) == BLOCK_FORMAT:
+                _add_disk(storage, stack, mount, configuration.mounts)
+            elif mount.kind == "volume" or (mount.kind == "virtiofs" and not is_socket(mount.source)):
+                await _add_share(storage, stack, mount, bundle)
+            else:
+                storage.mounts.append(mount)
+        yield storage
+
+
+def serial(volume: str) -> str:
+    """The serial of a volume's disk: 20 bytes is what virtio-blk has room for."""
+    return f"vol-{hashlib.sha256(volume.encode()).hexdigest()[:16]}"
+
+
+def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, mounts: list[Mount]) -> None:
+    volume = str(mount.detail["name"])
+    number = serial(volume)
+    name = number.replace("-", "")
+    if all(item.name != name for item in storage.volumes):  # else it is mounted a second time
+        stack.callback(os.close, _lock(mount.source, volume))
+        wanted = [_is_read_only(item) for item in mounts if item.source == mount.source]
+        read_only = all(wanted) and not ext4.needs_writing(mount.source)
+        storage.disks.append(Disk(mount.source, number, read_only=read_only, discard=not read_only))
+        storage.volumes.append(VolumeSpec(name, "block", number, read_only))
+    storage.mounts.append(_bind(name, mount))
+
+
+async def _add_share(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, bundle: str) -> None:
+    name = f"share{len(storage.servers)}"
+    read_only = _is_read_only(mount)
+    server = await stack.enter_async_context(serve(mount.source, name, read_only=read_only, directory=bundle))
+    storage.servers.append(server)
+    storage.shares.append(server.share)
+    storage.volumes.append(VolumeSpec(name, "virtiofs", server.share.tag, read_only))
+    storage.mounts.append(_bind(name, mount, FILE if server.is_file else None))
+
+
+def _bind(name: str, mount: Mount, path: str | None = None) -> Mount:
+    populate = mount.kind == "volume" and "nocopy" not in mount.options
+    detail = {"path": path or "", "populate": populate}
+    return Mount("bind", name, mount.destination, ["ro"] if _is_read_only(mount) else [], detail)
+
+
+def _is_read_only(mount: Mount) -> bool:
+    return "ro" in mount.options
+
+
+def _lock(path: str, volume: str) -> int:
+    """The image, locked for as long as the descriptor is open: also against a helper that outlived its API server."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        code = ErrorCode.NOT_FOUND if error.errno == errno.ENOENT else ErrorCode.INTERNAL
+        raise ContainerError(code, f"cannot open volume '{volume}': {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno != errno.EWOULDBLOCK:
+            raise internal(f"cannot lock {path}: {error.strerror}") from error
+        raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine") from error
+    return fd
