@@ -49,6 +49,7 @@ def house(system: System) -> Iterator[House]:
             *("--network", f"default,ip=192.168.64.77,ip6={ipv6}", "--network", f"second,mtu=1400,mac={MAC}"),
             *("-p", f"{port}-{port + 2}:7000-7002", "-p", f"[::1]:{port + 3}:7000"),
             *("-p", f"127.0.0.1:{port}-{port + 2}:7000-7002/udp", "-p", f"[::1]:{port + 3}:7000/udp"),
+            *("-v", f"{agent}:/run/mounted.sock"),
             *("--hostname", "myhost", "--add-host", "db:10.0.0.9", "--add-host", "gate=host-gateway"),
             *("--dns", "9.9.9.9", "--dns", "2001:db8::1", "--dns-domain", "d.example", "--dns-search", "s.example"),
             *("--dns-search", "t.example", "--dns-option", "ndots:2", "busybox", "sleep", "100000"),
@@ -129,12 +130,20 @@ def test_a_published_socket(house: House) -> None:
 
 def test_the_ssh_agent_is_in_the_container(house: House) -> None:
     assert house.sh("echo $SSH_AUTH_SOCK") == "/var/host-services/ssh-auth.sock"
-    script = "(cat; sleep 1) | peer unix $SSH_AUTH_SOCK"  # ssh-agent drops the answer when the question ends at once
-    command = ("exec", "-i", "-u", "nobody", "house", "sh", "-c", script)
-    answer = house.system.run(*command, input=IDENTITIES, text=False).stdout
-    assert answer[4] == 12  # SSH_AGENT_IDENTITIES_ANSWER
-    assert answer.endswith(b"a-test-key")
+    assert _identities(house, "$SSH_AUTH_SOCK").endswith(b"a-test-key")
     assert house.sh("tr '\\0' '\\n' < /proc/1/environ | grep SSH_AUTH_SOCK").endswith("/ssh-auth.sock")
+
+
+def test_a_socket_of_the_host_is_mounted(house: House) -> None:
+    assert _identities(house, "/run/mounted.sock").endswith(b"a-test-key")
+
+
+def _identities(house: House, path: str) -> bytes:
+    script = f"(cat; sleep 1) | peer unix {path}"  # ssh-agent drops the answer when the question ends at once
+    command = ("exec", "-i", "-u", "nobody", "house", "sh", "-c", script)
+    answer = bytes(house.system.run(*command, input=IDENTITIES, text=False).stdout)
+    assert answer[4] == 12  # SSH_AGENT_IDENTITIES_ANSWER
+    return answer
 
 
 @pytest.mark.parametrize(
