@@ -2,17 +2,16 @@
 
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import images, registry
+from support import shop as shops
 from support.ociarchive import ImageFiles, layout, member, tar
 from support.registry import PASSWORD, USER, Registry
 from support.system import System, make_ordinary_user
@@ -43,19 +42,7 @@ def shop(request: pytest.FixtureRequest, guarded: Registry) -> Iterator[System]:
     if request.param == "ordinary-user" and os.getuid() != 0:
         pytest.skip("the caller is an ordinary user already")
     user = make_ordinary_user() if request.param == "ordinary-user" else None
-    base = Path(tempfile.mkdtemp(prefix="container-shop-"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, base, ignore_errors=True)
-        for name in ("home", "app", "run", "config", "config/container"):
-            (base / name).mkdir(mode=0o700)
-        settings = f'[registry.hosts."{guarded.host}"]\nca = "{guarded.ca}"\n'
-        (base / "config/container/config.toml").write_text(settings)
-        if user is not None:
-            for path in (base, *base.rglob("*")):
-                os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        system = System(base, user)
-        system.run("system", "start", "--disable-kernel-install")
-        stack.callback(system.run, "system", "stop", check=False)
+    with shops.opened(user, f'[registry.hosts."{guarded.host}"]\nca = "{guarded.ca}"\n') as system:
         yield system
 
 

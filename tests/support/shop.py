@@ -1,0 +1,30 @@
+"""A system for tests of images alone: real services, no kernel, started in a second."""
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from support.system import System
+
+
+@contextmanager
+def opened(user: str | None = None, settings: str = "") -> Iterator[System]:
+    """A started system of `user` (None: the caller) with `settings` as config.toml; stopped and removed at the end."""
+    base = Path(tempfile.mkdtemp(prefix="container-shop-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
+        for name in ("home", "app", "run", "config", "config/container"):
+            (base / name).mkdir(mode=0o700)
+        (base / "config/container/config.toml").write_text(settings)
+        if user is not None:
+            owner = pwd.getpwnam(user)
+            for path in (base, *base.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+        system = System(base, user)
+        stack.callback(system.run, "system", "stop", check=False)
+        system.run("system", "start", "--disable-kernel-install")
+        yield system
