@@ -1,7 +1,9 @@
 """Records of volumes on disk, `volumes/<name>/entity.json`, with the image or directory beside them."""
 
+import contextlib
 import os
 import re
+import subprocess
 import time
 
 from container.config import parse_size
@@ -75,6 +77,18 @@ def fill(configuration: VolumeConfiguration, directory: str) -> None:
         ext4.make(path, configuration.size_in_bytes or DEFAULT_SIZE, journal_mode=mode, journal_size=journal)
     except ContainerError as error:
         raise ContainerError(error.code, f"storage error: {error.message}") from error
+
+
+def clear(configuration: VolumeConfiguration) -> None:
+    """Remove what only the user namespace of an ordinary user's containers can remove: files of subordinate ids.
+
+    Blocks. What it leaves, the removal of the volume's directory meets again.
+    """
+    if configuration.format != DIRECTORY_FORMAT or os.getuid() == 0:
+        return
+    words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", configuration.source]
+    with contextlib.suppress(OSError):
+        subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _size(options: dict[str, str]) -> int:

@@ -73,6 +73,8 @@ class VolumesService:
             raise invalid_state(
                 f"volume '{name}' is currently in use and cannot be accessed by another container, or deleted"
             )
+        if name in self._records:
+            await asyncio.to_thread(records.clear, self._records[name])
         await asyncio.to_thread(self._store.delete, name)
         self._records.pop(name, None)
         self._corrupt.pop(name, None)
