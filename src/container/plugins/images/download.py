@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from container.errors import ContainerError, ErrorCode, invalid_argument
@@ -62,6 +62,16 @@ class Downloads:
     def expire(self, seconds: float) -> int:
         """Remove unfinished blobs that nobody fetches and that are that old; returns the bytes that this freed."""
         return self._partials.expire(seconds, frozenset(self._current))
+
+    def discard(self, blobs: Iterable[Descriptor]) -> None:
+        """Remove what is kept of blobs that nobody fetches now."""
+        for blob in blobs:
+            if blob.digest not in self._current and not self._is_ending(blob.digest):
+                Partial(self._partials, blob, self._content.path(blob.digest)).discard()
+
+    def _is_ending(self, digest: str) -> bool:
+        lock = self._locks.get(digest)
+        return lock is not None and lock.locked()
 
     @contextmanager
     def join(self, repository: Repository, blob: Descriptor, slots: asyncio.Semaphore) -> Iterator[Share]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from container.errors import ContainerError, ErrorCode, internal
 from container.model import reference as references
@@ -26,7 +27,18 @@ from container.plugins.images.tasks import all_of, in_thread
 from container.plugins.images.unpack import Unpacker
 
 STEPS = ("Fetching image", "Unpacking image")
+_BLAMES_LAYER = (ErrorCode.INVALID_ARGUMENT, ErrorCode.UNSUPPORTED)
+_ATTEMPTS = 3  # when what was kept turns out to be wrong
 _KEPT = 24 * 3600.0  # seconds that an unfinished blob waits for another attempt
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    """One attempt; a `fresh` one makes no use of what earlier ones left."""
+
+    repository: Repository
+    concurrent: int
+    fresh: bool
 
 
 class Puller:
@@ -63,25 +75,22 @@ class Puller:
         await in_thread(self._downloads.expire, _KEPT)
         progress = TransferProgress(report, STEPS)
         try:
-            try:
-                await self._fetch(name, repository, platform, max(concurrent, 1), progress)
-            except Damaged:
-                await self._fetch(name, repository, platform, max(concurrent, 1), progress)
-        except Damaged as error:
-            raise internal(f"cannot pull {name}: what was kept of it changes; is the disk failing?") from error
+            for attempt in range(_ATTEMPTS):
+                with contextlib.suppress(Damaged):
+                    fetch = _Fetch(repository, max(concurrent, 1), fresh=attempt > 0)
+                    await self._fetch(name, fetch, platform, progress)
+                    return ImageEvent(references=[name])
         finally:
             progress.stop()
-        return ImageEvent(references=[name])
+        raise internal(f"cannot pull {name}: what was fetched of it changes on the disk")
 
-    async def _fetch(
-        self, name: str, repository: Repository, platform: Platform | None, concurrent: int, progress: TransferProgress
-    ) -> None:
+    async def _fetch(self, name: str, fetch: "_Fetch", platform: Platform | None, progress: TransferProgress) -> None:
         complete = False
         try:
             with self._content.ingest() as ingest:
-                documents = await DocumentFetch(repository, ingest).fetch(references.parse(name), platform)
+                documents = await DocumentFetch(fetch.repository, ingest).fetch(references.parse(name), platform)
                 async with self._catalog.added(ingest, documents.digests, [documents.top]):
-                    await self._layers(repository, documents, concurrent, progress)
+                    await self._layers(fetch, documents, progress)
                     moved = await self._catalog.name([(name, documents.top)])
             complete = True
         finally:
@@ -90,14 +99,14 @@ class Puller:
         if moved:
             await self._catalog.sweep()
 
-    async def _layers(
-        self, repository: Repository, documents: Documents, concurrent: int, progress: TransferProgress
-    ) -> None:
+    async def _layers(self, fetch: "_Fetch", documents: Documents, progress: TransferProgress) -> None:
         missing = await in_thread(lambda: [blob for blob in documents.blobs if not self._content.has(blob)])
         for layer in documents.blobs:
             progress.add(layer, here=layer not in missing)
         progress.tell()
-        slots = asyncio.Semaphore(concurrent)
+        if fetch.fresh:
+            self._downloads.discard(missing)
+        repository, slots = fetch.repository, asyncio.Semaphore(fetch.concurrent)
         with contextlib.ExitStack() as stack:
             shares = {
                 blob.digest: stack.enter_context(self._downloads.join(repository, blob, slots)) for blob in missing
@@ -154,7 +163,7 @@ class _Source:
                     try:
                         yield share.partial.tail
                     except ContainerError as error:
-                        if error.code is ErrorCode.INVALID_ARGUMENT:  # is it the layer, or what the registry sent?
+                        if error.code in _BLAMES_LAYER:  # is it the layer, or what the registry sent?
                             await share.done()
                         raise
 
