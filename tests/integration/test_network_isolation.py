@@ -244,12 +244,14 @@ def host_server(helper: Helper, address: str) -> Iterator[None]:
             process.kill()
 
 
-UPLINKS = ["slirp4netns", "veth"]
+UPLINKS = ["slirp4netns", "pasta", "veth"]
 
 
 def start_options(host: Helper, uplink: str, *options: str) -> list[str]:
     if uplink == "veth" and host.user is not None:
         pytest.skip("a veth pair to the host needs root")
+    if uplink == "pasta" and host.user is None:
+        pytest.skip("pasta is for ordinary users")
     return [word for option in (f"uplink={uplink}", *options) for word in ("--option", option)]
 
 

@@ -201,7 +201,10 @@ class NetworkService:
             _log.error("starting afresh: %s", error, extra=fields(network=self.plan.id))
             return False
         network = None if state is None or state.holder is None else NetworkNamespace.adopt(state.holder)
-        if state is None or network is None:
+        if state is None:
+            return False
+        if network is None:
+            await self._end_uplink(state.uplink)
             return False
         if not self._fits(state):
             _log.warning("the network's subnets have changed; making it anew", extra=fields(network=self.plan.id))

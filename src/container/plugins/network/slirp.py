@@ -45,7 +45,7 @@ class Slirp:
             text = f"network {self._plan.id} has no way out; install the package {_PROGRAM}"
             raise ContainerError(error.code, text, error) from error
         if UPLINK in await namespace.links():
-            await _stop_strays(holder)
+            await stop_strays(_PROGRAM, holder)
         with contextlib.ExitStack() as stack:
             ready, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             stack.callback(os.close, ready)
@@ -129,11 +129,11 @@ def _target(holder: int) -> str:
     return f"/proc/{holder}/ns/net"
 
 
-async def _stop_strays(holder: int) -> None:
+async def stop_strays(program: str, holder: int) -> None:
     """End an uplink that a helper started and had no time to take note of."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         words = _command_line(pid)
-        if os.path.basename(words[0]) == _PROGRAM and _target(holder) in words:
+        if os.path.basename(words[0]).startswith(program) and _target(holder) in words:
             process = Daemon.find(pid)
             if process is not None:
                 await process.stop()

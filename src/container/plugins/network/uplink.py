@@ -1,9 +1,12 @@
 """How a network reaches the outside: one Protocol, one implementation each way."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Protocol
 
+from container.linux.native import environment
 from container.linux.netns import Namespace
 from container.model.network_options import UplinkKind
 from container.plugins.network.firewall import WayOut
@@ -51,6 +54,10 @@ def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink 
         from container.plugins.network.slirp import Slirp
 
         return Slirp(plan, host_loopback)
+    if kind is UplinkKind.PASTA:
+        from container.plugins.network.pasta import Pasta
+
+        return Pasta(plan, host_loopback)
     if kind is UplinkKind.VETH:
         from container.plugins.network.veth import Veth
 
@@ -59,8 +66,9 @@ def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink 
 
 
 def choose() -> UplinkKind:
-    """The uplink that `auto` stands for on this machine (docs/decisions)."""
-    return UplinkKind.SLIRP
+    """The uplink that `auto` stands for: one that leaves the settings of the host alone (docs/decisions/uplinks.md)."""
+    slirp, pasta = (shutil.which(name, path=environment()["PATH"]) for name in ("slirp4netns", "pasta"))
+    return UplinkKind.PASTA if slirp is None and pasta is not None and os.geteuid() != 0 else UplinkKind.SLIRP
 
 
 def free_subnet(plan: Plan) -> IPv4Network:
