@@ -181,8 +181,7 @@ def test_logins(shop: System, guarded: Registry) -> None:
     assert "no credentials found" in shop.run(*pull, check=False).stderr
 
 
-def test_a_login_by_environment_wins(shop: System, guarded: Registry) -> None:
-    """The image service reads it, so it is there from the services' start on: here a helper of its own."""
+def test_no_file_holds_the_plain_password(shop: System, guarded: Registry) -> None:
     secrets = [path for path in shop.base.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
     assert secrets == []
 
