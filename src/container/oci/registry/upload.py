@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 _CHUNK = 1 << 18
+_PASSING = (ErrorCode.INTERRUPTED, ErrorCode.TIMEOUT, ErrorCode.INTERNAL, ErrorCode.NOT_FOUND)
 _OCTETS = "application/octet-stream"
 
 Progress = Callable[[int], None]  # bytes sent so far
@@ -82,27 +83,31 @@ class Uploads:
             return None if response.status == 201 else self._location(response, url)
 
     async def _send(self, descriptor: Descriptor, path: str, location: str, progress: Progress) -> None:
-        """PATCH until the registry has all of it, from where it says it is after a failure; then PUT."""
+        """PATCH and PUT; after a failure go on where the registry says it is, from the start if it has forgotten."""
         patience = self._client.patience
         failures, delay, offset = 0, patience.first_delay, 0
-        while offset < descriptor.size:
+        while True:
             try:
-                location = await self._patch(descriptor, path, location, offset, progress)
-                offset = descriptor.size
+                if offset < descriptor.size:
+                    location = await self._patch(descriptor, path, location, offset, progress)
+                    offset = descriptor.size
+                await self._finish(descriptor, location)
+                progress(descriptor.size)
+                return
             except ContainerError as error:
-                if error.code not in (ErrorCode.INTERRUPTED, ErrorCode.TIMEOUT, ErrorCode.INTERNAL):
-                    raise
                 failures += 1
-                if failures >= patience.attempts:
+                if error.code not in _PASSING or failures >= patience.attempts:
                     raise
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, patience.longest_delay)
-                location, offset = await self._resumed(descriptor.digest, location)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, patience.longest_delay)
+            location, offset = await self._resumed(descriptor.digest, location)
+
+    async def _finish(self, descriptor: Descriptor, location: str) -> None:
         url = f"{location}{'&' if '?' in location else '?'}digest={descriptor.digest}"
         headers = {"Content-Type": _OCTETS, "Content-Length": "0"}
         request = Request("PUT", url, self._scopes, headers, accept=(200, 201, 204))
         async with self._client.request(self._endpoint, request):
-            progress(descriptor.size)
+            pass
 
     async def _patch(self, descriptor: Descriptor, path: str, location: str, offset: int, progress: Progress) -> str:
         size = descriptor.size - offset

@@ -190,3 +190,22 @@ async def test_logins_of_docker_are_listed_and_left_alone(service: ImageService,
     assert known.creation_date == known.modification_date == "1970-01-01T00:00:00Z"
     await service.registries.logout("docker.io")
     assert path.read_text() == before
+
+
+async def test_what_an_image_refers_to_learns_of_it_also_in_an_old_registry(
+    service: ImageService, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    subject = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(b"x"), "size": 1}
+    files = ImageFiles([LAYER], compress=False)
+    add = files.add
+    files.add = lambda content, kind: add(  # type: ignore[method-assign]
+        {**content, "subject": subject} if isinstance(content, dict) and "layers" in content else content, kind
+    )
+    name = f"{registry.host}/app:1"
+    await load(service, tmp_path, (name, files))
+    await push(service, name)
+    await push(service, name)
+    _, data = registry.manifests["app", digest(b"x").replace(":", "-")]
+    (entry,) = json.loads(data)["manifests"]
+    assert entry["digest"] == digest(registry.manifests["app", "1"][1])
+    assert entry["artifactType"] == "application/vnd.oci.image.config.v1+json"
