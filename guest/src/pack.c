@@ -188,12 +188,13 @@ static int pack_opened(int fd, struct err *e) {
     return err_code(e, "invalidArgument", EINVAL, "%s is no file and no directory", name);
 }
 
-static int pack_child(int parent, const char *child, size_t length, struct err *e) {
-    struct stat found;
+/* `type` as readdir tells it: a stat saved for most. */
+static int pack_child(int parent, const char *child, unsigned char type, size_t length, struct err *e) {
+    struct stat found = {.st_mode = type == DT_REG ? S_IFREG : type == DT_DIR ? S_IFDIR : 0};
     if (length + strlen(child) >= sizeof name)
         return err_set(e, ENAMETOOLONG, "failed to archive %.*s", (int)length, name);
     strcpy(name + length, child);
-    if (fstatat(parent, child, &found, AT_SYMLINK_NOFOLLOW) < 0)
+    if (!found.st_mode && fstatat(parent, child, &found, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : err_set(e, errno, "failed to read %s", name);
     int status = options->layer ? pack_special(child, length, &found, e) : 0;
     if (status != 0)
@@ -227,7 +228,7 @@ static int pack_children(int directory, size_t length, struct err *e) {
     }
     for (struct dirent *child; status == 0 && (errno = 0, child = readdir(children));) {
         if (strcmp(child->d_name, ".") != 0 && strcmp(child->d_name, "..") != 0)
-            status = pack_child(directory, child->d_name, length, e);
+            status = pack_child(directory, child->d_name, child->d_type, length, e);
         name[length] = 0;
     }
     if (status == 0 && errno != 0)

@@ -49,6 +49,7 @@ class ContainerRequest:
     platform: Platform | None = None
     cpus: int | None = None
     memory_in_bytes: int | None = None
+    storage: int | None = None  # nominal bytes of the writable layer
     labels: dict[str, str] = field(default_factory=dict)
     mounts: list[Mount] = field(default_factory=list)
     published_ports: list[PublishPort] = field(default_factory=list)

@@ -11,6 +11,7 @@ from container.model.image import Rootfs
 from container.model.network import AttachmentConfiguration, AttachmentOptions
 
 MINIMUM_MEMORY = 200 * MIB
+MINIMUM_STORAGE = 64 * MIB
 DEFAULT_NETWORK = "default"
 DEFAULT_MTU = 1280
 NO_NETWORK = "none"
@@ -35,6 +36,8 @@ def check(request: ContainerRequest) -> None:
         raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
     if request.memory_in_bytes is not None:
         _check_memory(request.memory_in_bytes)
+    if request.storage is not None and request.storage < MINIMUM_STORAGE:
+        raise invalid_argument(f"minimum storage allowed is 64 MiB (got {request.storage} bytes)")
 
 
 def networks(request: ContainerRequest, id: str, domain: str | None) -> list[AttachmentConfiguration]:
@@ -70,7 +73,9 @@ def build(
         creation_date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         image=rootfs.image,
         platform=rootfs.platform,
-        resources=Resources(cpus=request.cpus or defaults.cpus, memory_in_bytes=memory // MIB * MIB),
+        resources=Resources(
+            cpus=request.cpus or defaults.cpus, memory_in_bytes=memory // MIB * MIB, storage=request.storage
+        ),
         init_process=merge.init_process(request.process, rootfs.config),
         runtime_handler=request.runtime,
         mounts=list(request.mounts),

@@ -40,6 +40,13 @@ RESOURCE_OPTIONS = [
     Option(
         "memory", "-m, --memory", "Amount of memory (1 MiB steps), with k, m, g, t or p", value="memory", group=RESOURCE
     ),
+    Option(
+        "storage",
+        "--storage",
+        "Largest size of what the container changes in its root file system (default: 64g)",
+        value="storage",
+        group=RESOURCE,
+    ),
 ]
 MANAGEMENT_OPTIONS = [
     _many("add_host", "--add-host", "Add a line to /etc/hosts, name:address or name:host-gateway", "host"),
@@ -125,6 +132,7 @@ def request(values: Values) -> dict[str, Any]:
     optional = {
         "id": values.name,
         "cpus": values.cpus,
+        "storage": None if values.storage is None else size.parse_size(values.storage),
         "memoryInBytes": None if values.memory is None else size.parse_memory(values.memory),
         "networks": networks.parse_networks(values.network),
         "hostname": networks.parse_hostname(values.hostname),

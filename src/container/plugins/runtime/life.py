@@ -106,10 +106,7 @@ class Life:
         if self._init.oom_killed:
             reason = "the container ran out of memory"
         return ContainerStatus(
-            ContainerState.STOPPED,
-            started_date=self._started_date,
-            exit_code=self._init.exit_code,
-            reason=reason,
+            ContainerState.STOPPED, started_date=self._started_date, exit_code=self._init.exit_code, reason=reason
         )
 
     async def _run(self, stack: contextlib.AsyncExitStack) -> None:
@@ -285,6 +282,7 @@ class Life:
         for process in list(running.execs.values()):
             with contextlib.suppress(TimeoutError, ContainerError):
                 await asyncio.wait_for(process.exited(), EXECS_DEADLINE * self.speed)
+        await upper.trim(guest, self._bundle, timeout=POWER_OFF_DEADLINE * self.speed)
         try:
             await guest.shutdown(timeout=SHUTDOWN_DEADLINE * self.speed)
             self._powers_off = True
