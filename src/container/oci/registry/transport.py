@@ -1,18 +1,16 @@
 """HTTP for the registry client: one aiohttp session, TLS and proxies by host, errors in our terms.
 
-aiohttp takes a third of a second to import, so that is done when the first request is made.
+aiohttp takes a third of a second to import; that and other costly imports are done when the first request is made.
 """
 
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from container import version
 from container.errors import ContainerError, ErrorCode, internal
@@ -20,6 +18,8 @@ from container.oci.registry import failures
 from container.oci.registry.endpoints import Settings
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 _READ_BUFFER = 1 << 20
@@ -123,17 +123,19 @@ class Transport:
             )
         return self._session
 
-    def _verification(self, host: str) -> ssl.SSLContext | bool:
+    def _verification(self, host: str) -> "ssl.SSLContext | bool":
         if host not in self._tls:
             self._tls[host] = self._verification_of(host)
         return self._tls[host]
 
-    def _verification_of(self, host: str) -> ssl.SSLContext | bool:
+    def _verification_of(self, host: str) -> "ssl.SSLContext | bool":
         settings = self._settings.of(host)
         if settings.insecure:
             return False
         if settings.ca is None:
             return True
+        import ssl
+
         try:
             context = ssl.create_default_context()
             context.load_verify_locations(settings.ca)
@@ -144,6 +146,8 @@ class Transport:
         return context
 
     def _proxy(self, url: str) -> str | None:
+        from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
         parts = urlsplit(url)
         proxies = getproxies_environment()
         proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -154,6 +158,8 @@ class Transport:
 
 def _plain(error: BaseException) -> str:
     """The system's words for an error of aiohttp."""
+    import ssl
+
     inner = getattr(error, "os_error", None) or error
     if isinstance(inner, ssl.SSLError):
         return str(getattr(inner, "verify_message", "") or inner.reason or inner)
