@@ -33,6 +33,13 @@ def debian_system(system: System) -> System:
     return system
 
 
+@pytest.fixture(scope="session")
+def postgresql_system(system: System) -> System:
+    """The system, with the PostgreSQL image as well."""
+    _load(system, images.postgresql())
+    return system
+
+
 @pytest.fixture(scope="module")
 def box(system: System) -> Iterator[str]:
     """Id of a busybox container that runs `sleep`, shared by a module."""

@@ -194,3 +194,34 @@ def test_redis_loses_nothing_that_it_acknowledged_when_qemu_is_killed(debian_sys
     assert told[0] == str(acknowledged[-1])
     assert int(told[1]) >= len(acknowledged)
     system.run("volume", "delete", "redis")
+
+
+START_POSTGRESQL = """
+data=/var/lib/postgresql/data bin=$(echo /usr/lib/postgresql/*/bin)
+user="setpriv --reuid=postgres --regid=postgres --clear-groups"
+[ -e $data/PG_VERSION ] || $user $bin/initdb -D $data -A trust >/dev/null
+$user $bin/pg_ctl -D $data -o "-k /tmp -c listen_addresses=" -w -t 300 -l /tmp/log start >/dev/null || cat /tmp/log
+sql="psql -h /tmp -U postgres -qAt"
+"""
+
+
+@pytest.mark.usefixtures("once")
+@pytest.mark.timeout(300)
+def test_postgresql_loses_nothing_that_it_acknowledged_when_qemu_is_killed(postgresql_system: System) -> None:
+    """The volume begins as a copy of the image's /var/lib/postgresql, which belongs to postgres."""
+    system = postgresql_system
+    image = ("-c", "2", "-m", "768m", "-v", "pg:/var/lib/postgresql", "postgresql:debian", "sh", "-c")
+    write = "$sql -c 'create table t (n int primary key)'; seq 1000000 |"
+    write += " sed 's/.*/insert into t values (&) returning n;/' | $sql"
+    system.run("run", "-d", "--name", "pg", *image, START_POSTGRESQL + write)
+    settle(lambda: len(system.output("logs", "pg").split()), lambda count: count >= 100, 200)
+    os.kill(qemu(system, "pg"), signal.SIGKILL)
+    settle(lambda: system.state("pg"), lambda state: state == "stopped", 20)
+    acknowledged = [int(word) for word in system.output("logs", "pg").split()]
+    assert len(acknowledged) >= 100
+    system.run("delete", "pg")
+    read = "$sql -c 'select count(*), max(n) from t'; $user $bin/pg_ctl -D $data -w -m fast stop >/dev/null"
+    told = system.output("run", "--rm", *image, START_POSTGRESQL + read, timeout=200)
+    count, last = map(int, told.split("|"))
+    assert count == last >= acknowledged[-1] == len(acknowledged)
+    system.run("volume", "delete", "pg")

@@ -1,7 +1,8 @@
-"""Real images made on the spot: `python tests/support/images.py busybox|debian [--tag NAME]` prints the archive's path.
+"""Real images made on the spot: `python tests/support/images.py busybox|debian|postgresql` prints the archive's path.
 
 busybox  the distribution's static busybox with its applets as links; under two seconds
 debian   the distribution this host runs, with nginx, redis, python3 and curl, by mmdebstrap; a minute or two
+postgresql  the same distribution with PostgreSQL; a minute or two
 
 Archives are OCI layouts in a tar, cached below `.cache/images` by the hash of their recipe.
 """
@@ -25,6 +26,7 @@ CACHE = Path(os.environ.get("CONTAINER_TEST_CACHE", Path(__file__).parents[2] / 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEBIAN_PACKAGES = "nginx-light,redis-server,redis-tools,python3-minimal,libpython3-stdlib,curl,procps,iproute2"
+POSTGRESQL_PACKAGES = "postgresql,procps"
 NGINX_PAGE = "<!doctype html><title>container</title><h1>Served by nginx from its own virtual machine</h1>\n"
 
 
@@ -135,7 +137,8 @@ def _debian_archive(target: Path, tag: str) -> Path:
         tree = Path(scratch, "rootfs.tar")
         page = Path(scratch, "index.html")
         page.write_text(NGINX_PAGE)
-        _mmdebstrap(tree, page)
+        hooks = [f"upload {page} /var/www/html/index.html", 'rm -f "$1"/var/www/html/index.nginx-debian.html']
+        _mmdebstrap(tree, DEBIAN_PACKAGES, hooks)
         return write_archive(
             target,
             tag,
@@ -149,12 +152,24 @@ def _debian_archive(target: Path, tag: str) -> Path:
         )
 
 
-def _mmdebstrap(tree: Path, page: Path) -> None:
+def postgresql(tag: str = "docker.io/library/postgresql:debian") -> Path:
+    """Debian with PostgreSQL and no cluster made."""
+    recipe = [tag, POSTGRESQL_PACKAGES, Path("/etc/debian_version").read_text()]
+    return _cached("postgresql", recipe, lambda target: _postgresql_archive(target, tag))
+
+
+def _postgresql_archive(target: Path, tag: str) -> Path:
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch, "rootfs.tar")
+        _mmdebstrap(tree, POSTGRESQL_PACKAGES, ['rm -rf "$1"/var/lib/postgresql/*/main "$1"/etc/postgresql/*'])
+        return write_archive(target, tag, [tree], {"Env": [PATH], "Cmd": ["sh"]})
+
+
+def _mmdebstrap(tree: Path, packages: str, hooks: list[str]) -> None:
     suite = _os_release()["VERSION_CODENAME"]
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={DEBIAN_PACKAGES}"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
     command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]
-    command += [f"--customize-hook=upload {page} /var/www/html/index.html"]
-    command += ['--customize-hook=rm -f "$1"/var/www/html/index.nginx-debian.html']
+    command += [f"--customize-hook={hook}" for hook in hooks]
     sources = [
         path
         for path in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*")))
@@ -190,8 +205,8 @@ def _beside(target: Path) -> Iterator[IO[bytes] | Path]:
 def main() -> None:
     """Print the path of an image archive, made first if need be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image", choices=["busybox", "debian"])
-    print({"busybox": busybox, "debian": debian}[parser.parse_args().image]())
+    parser.add_argument("image", choices=["busybox", "debian", "postgresql"])
+    print({"busybox": busybox, "debian": debian, "postgresql": postgresql}[parser.parse_args().image]())
 
 
 if __name__ == "__main__":
