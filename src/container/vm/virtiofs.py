@@ -92,7 +92,15 @@ def arguments(source: str, listener: int, *, read_only: bool) -> list[str]:
     confined = [*prefix, program("container-share"), *(["--read-only"] if read_only else []), source, "--", server]
     if server in RUST_SERVERS:
         options = [f"--shared-dir={ROOT}", "--sandbox=namespace", "--cache=never", "--allow-mmap"]
-        return [*confined, f"--fd={listener}", *options, "--xattr", "--modcaps=-mknod", "--log-level=error"]
+        return [
+            *confined,
+            f"--fd={listener}",
+            *options,
+            "--xattr",
+            "--modcaps=-mknod",
+            "--rlimit-nofile=0",
+            "--log-level=error",
+        ]
     words = [f"source={ROOT}", "sandbox=namespace", "cache=auto", "timeout=0", "xattr", "modcaps=-mknod"]
     words += ["announce_submounts", "log_level=err"]
     options = [part for word in words for part in ("-o", word)]
