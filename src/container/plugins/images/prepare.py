@@ -38,6 +38,13 @@ class Preparer:
         """
         event = await self._local(reference, platform, report, pulls=scheme is not None)
         if event is None and scheme is not None:
+            await self._fetch(reference, platform, report, scheme, concurrent)
+            event = await self._local(reference, platform, report, pulls=False)
+        assert event is not None
+        return event
+
+    async def _fetch(self, reference: str, platform: Platform, report: Report, scheme: str, concurrent: int) -> None:
+        try:
             await self._puller.pull(
                 reference,
                 platform,
@@ -45,9 +52,9 @@ class Preparer:
                 concurrent,
                 lambda progress: report(PrepareEvent(replace(progress, step=0, steps=0))),
             )
-            event = await self._local(reference, platform, report, pulls=False)
-        assert event is not None
-        return event
+        except ContainerError as error:
+            what = f"the image {reference} is not here and cannot be fetched"
+            raise ContainerError(error.code, what, error) from error
 
     async def _local(self, reference: str, platform: Platform, report: Report, *, pulls: bool) -> PrepareEvent | None:
         """Prepare what is here; None when it is not and a pull may help (`pulls`)."""
