@@ -16,11 +16,11 @@ from container.linux.netns import Namespace
 from container.linux.relay import bind_ports, start_relay
 from container.model.port import PublishPort
 
-PORT, SOCAT_PORT, SIZE = 7100, 7101, 1 << 30
+CONTAINER, PORT, SOCAT_PORT, SIZE = "10.77.0.2", 7100, 7101, 1 << 30
 SERVER = f"""
 import socket
 block = bytes(1 << 18)
-with socket.create_server(({netlab.GATEWAY!r}, {PORT})) as listener:
+with socket.create_server(({CONTAINER!r}, {PORT})) as listener:
     print("ready", flush=True)
     while True:
         sock, _ = listener.accept()
@@ -57,7 +57,7 @@ def _relay_seconds(pid: int) -> float:
 
 def _socat_seconds(namespace: Namespace) -> float:
     """Processor time of socat for SIZE bytes, inside the namespace from loopback to the server."""
-    listen, target = f"TCP-LISTEN:{SOCAT_PORT},bind=127.0.0.1,reuseaddr", f"TCP:{netlab.GATEWAY}:{PORT}"
+    listen, target = f"TCP-LISTEN:{SOCAT_PORT},bind=127.0.0.1,reuseaddr", f"TCP:{CONTAINER}:{PORT}"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with netlab.popen(namespace, "socat", "-b", "262144", listen, target) as socat:
         time.sleep(0.3)
@@ -74,7 +74,10 @@ def _socat_seconds(namespace: Namespace) -> float:
 
 async def _measure() -> list[Result]:
     async with netlab.bridged_namespace() as namespace:
-        with netlab.popen(namespace, sys.executable, "-c", SERVER, stdout=-1) as server:
+        with (
+            netlab.veth_guest(namespace, "guest0", f"{CONTAINER}/24", netlab.GATEWAY) as guest,
+            netlab.popen(guest, sys.executable, "-c", SERVER, stdout=-1) as server,
+        ):
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
             try:
@@ -87,9 +90,9 @@ async def _compare(namespace: Namespace) -> list[Result]:
     bound = bind_ports([PublishPort("127.0.0.1", 0, PORT)])
     port = bound.sockets[0][0].getsockname()[1]
     inside_command = [netlab.native.program("container-netns"), "exec", *namespace.options]
-    inside_command += [sys.executable, "-c", FETCH, netlab.GATEWAY, str(PORT)]
+    inside_command += [sys.executable, "-c", FETCH, CONTAINER, str(PORT)]
     outside, inside, relay_cpu, socat_cpu = [], [], [], []
-    target = {"ipv4": netlab.GATEWAY, "ipv6": None, "netns": namespace.netns, "userns": namespace.userns}
+    target = {"ipv4": CONTAINER, "ipv6": None, "netns": namespace.netns, "userns": namespace.userns}
     async with start_relay(bound, **target) as relay:  # type: ignore[arg-type]
         assert relay.pid is not None
         for _ in range(3):
@@ -109,5 +112,5 @@ async def _compare(namespace: Namespace) -> list[Result]:
 
 
 def measure(system: System) -> list[Result]:
-    """Without a VM: the server is a process in a network's namespace."""
+    """Without a VM: the container is a process behind a veth pair on the network's bridge."""
     return asyncio.run(_measure())

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PIPE_BYTES = 65536, ROUNDS = 16 };
+enum { PIPE_BYTES = 262144, ROUNDS = 16 };
 
 static int borrow(struct pipe_pair *pipe, struct pipe_pool *pool) {
     int ends[2];
@@ -17,6 +17,7 @@ static int borrow(struct pipe_pair *pipe, struct pipe_pool *pool) {
     }
     if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0)
         return -1;
+    fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES); /* where the user has enough already, it stays smaller (pipe(7)) */
     *pipe = (struct pipe_pair){ends[0], ends[1]};
     return 0;
 }

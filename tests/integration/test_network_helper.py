@@ -251,6 +251,12 @@ async def test_a_veth_uplink_reaches_further_than_the_host_and_leaves_nothing(fa
             await host.start("--variant", "veth")
             assert netlab.output(guest, sys.executable, "-c", FETCH, address) == "100000000\n"
             assert "table ip ctr" in rules()
+            with netlab.guest_server(guest, address_of(lease)):
+                connect = [*on_host, sys.executable, "-c", FETCH, address_of(lease)]
+                assert subprocess.run(connect, capture_output=True, text=True, check=True).stdout == "100000000\n"
+                ids = ["setpriv", f"--reuid={make_ordinary_user()}", "--clear-groups"]
+                stranger = [*on_host, *ids, sys.executable, "-c", FETCH.replace(", 5)", ", 1)"), address_of(lease)]
+                assert "timed out" in subprocess.run(stranger, capture_output=True, text=True).stderr
             host.kill()
             await host.start()  # another uplink takes its place
             async with host.attached("b"):
@@ -393,7 +399,7 @@ async def test_a_missing_program_is_named_with_its_package(host: Helper, program
     where = subprocess.run(["which", program], capture_output=True, text=True, check=True).stdout.strip()
     hide = ["nsenter", "-t", str(host.host), "-m", "mount", "--bind", "/dev/null", where]
     subprocess.run(hide, check=True)
-    await host.start()
+    await host.start("--option", "uplink=slirp4netns")
     with pytest.raises(ContainerError, match=f"package {'nftables' if program == 'nft' else program}"):
         async with host.attached("a"):
             pass

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -252,6 +253,8 @@ def start_options(host: Helper, uplink: str, *options: str) -> list[str]:
         pytest.skip("a veth pair to the host needs root")
     if uplink == "pasta" and host.user is None:
         pytest.skip("pasta is for ordinary users")
+    if uplink == "pasta" and shutil.which("pasta") is None:
+        pytest.skip("pasta is not installed: package passt")
     return [word for option in (f"uplink={uplink}", *options) for word in ("--option", option)]
 
 

@@ -55,8 +55,8 @@ table inet container {{
   chain routed {{
     type filter hook forward priority filter; policy drop;
     iifname {BRIDGE} oifname {BRIDGE} accept
+    ct state established,related accept
 {host}{closed}    iifname {BRIDGE} oifname {UPLINK} accept
-    iifname {UPLINK} oifname {BRIDGE} ct state established,related accept
 {enter}  }}
   chain outbound {{
     type nat hook postrouting priority srcnat;

@@ -66,7 +66,7 @@ def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink 
 
 
 def choose() -> UplinkKind:
-    """The uplink that `auto` stands for: one that leaves the settings of the host alone (docs/decisions/uplinks.md)."""
+    """The uplink that `auto` stands for: one that leaves the host's settings alone (docs/decisions/0005-uplinks.md)."""
     slirp, pasta = (shutil.which(name, path=environment()["PATH"]) for name in ("slirp4netns", "pasta"))
     return UplinkKind.PASTA if slirp is None and pasta is not None and os.geteuid() != 0 else UplinkKind.SLIRP
 
