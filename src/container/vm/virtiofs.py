@@ -53,7 +53,9 @@ class FileServer:
 
 
 @asynccontextmanager
-async def serve(source: str, tag: str, *, read_only: bool, directory: str) -> AsyncIterator[FileServer]:
+async def serve(
+    source: str, tag: str, *, read_only: bool, directory: str, cached: bool = False
+) -> AsyncIterator[FileServer]:
     """Share a directory or a regular file under `tag`; leaving the context ends the server.
 
     The socket is made in `directory` and removed from it at once. Enter it on the main thread (see `Child`).
@@ -72,17 +74,18 @@ async def serve(source: str, tag: str, *, read_only: bool, directory: str) -> As
             os.unlink(path)
         except OSError as error:
             raise internal(f"cannot make the socket {path}: {error.strerror}") from error
-        child = Child.start(arguments(source, listener.fileno(), read_only=read_only), [listener.fileno()])
+        words = arguments(source, listener.fileno(), read_only=read_only, cached=cached)
+        child = Child.start(words, [listener.fileno()])
         stack.push_async_callback(child.close)
         listener.close()
         yield FileServer(source, is_file, Share(tag, connection.fileno()), child, connection)
 
 
-def arguments(source: str, listener: int, *, read_only: bool) -> list[str]:
+def arguments(source: str, listener: int, *, read_only: bool, cached: bool = False) -> list[str]:
     """The argv of a server that takes one connection from the listening socket `listener`.
 
-    Nothing is cached longer than it is valid: what the host changes the guest sees at once. Device nodes cannot be
-    made. Raises ContainerError(unsupported) without virtiofsd.
+    What the host changes the guest sees at once, with `cached` up to a second later: it then asks several times
+    less often. Device nodes cannot be made. Raises ContainerError(unsupported) without virtiofsd.
     """
     server = next((path for path in (*RUST_SERVERS, *C_SERVERS) if os.access(path, os.X_OK)), None)
     if server is None:
@@ -91,17 +94,10 @@ def arguments(source: str, listener: int, *, read_only: bool) -> list[str]:
     prefix = [] if os.getuid() == 0 else [find("unshare"), "--map-root-user", "--map-auto", "--"]
     confined = [*prefix, program("container-share"), *(["--read-only"] if read_only else []), source, "--", server]
     if server in RUST_SERVERS:
-        options = [f"--shared-dir={ROOT}", "--sandbox=namespace", "--cache=never", "--allow-mmap"]
-        return [
-            *confined,
-            f"--fd={listener}",
-            *options,
-            "--xattr",
-            "--modcaps=-mknod",
-            "--rlimit-nofile=0",
-            "--log-level=error",
-        ]
-    words = [f"source={ROOT}", "sandbox=namespace", "cache=auto", "timeout=0", "xattr", "modcaps=-mknod"]
+        consistency = ["--cache=auto"] if cached else ["--cache=never", "--allow-mmap"]
+        options = [f"--shared-dir={ROOT}", "--sandbox=namespace", *consistency, "--xattr", "--modcaps=-mknod"]
+        return [*confined, f"--fd={listener}", *options, "--rlimit-nofile=0", "--log-level=error"]
+    words = [f"source={ROOT}", "sandbox=namespace", "cache=auto", f"timeout={int(cached)}", "xattr", "modcaps=-mknod"]
     words += ["announce_submounts", "log_level=err"]
     options = [part for word in words for part in ("-o", word)]
     return [*confined, "-f", f"--fd={listener}", "--rlimit-nofile=0", *options]

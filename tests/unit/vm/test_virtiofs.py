@@ -34,6 +34,13 @@ def test_the_rust_server_is_preferred_and_speaks_its_own_options(monkeypatch: py
     assert "-o" not in words
 
 
+def test_a_cached_share_asks_the_host_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "/usr/libexec/virtiofsd")
+    assert "--cache=auto" in virtiofs.arguments("/src", 7, read_only=False, cached=True)
+    only(monkeypatch, "/usr/lib/qemu/virtiofsd")
+    assert "timeout=1" in virtiofs.arguments("/src", 7, read_only=False, cached=True)
+
+
 def test_read_only_does_not_depend_on_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for server in (virtiofs.RUST_SERVERS[0], virtiofs.C_SERVERS[0]):
         only(monkeypatch, server)

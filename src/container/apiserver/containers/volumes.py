@@ -12,9 +12,10 @@ from container.model.volume import BLOCK_FORMAT
 
 TMPFS, BIND, VOLUME = "tmpfs", "virtiofs", "volume"
 KINDS = (TMPFS, BIND, VOLUME)
-# `nocopy`: the image's files stay out of an empty volume. The others say what is so anyway, or mean nothing here.
-OPTIONS = {"ro", "rw", "nocopy"}
-IGNORED = {"z", "Z", "consistent", "cached", "delegated", "private", "rprivate", "slave", "rslave", "rbind", "bind"}
+# `nocopy`: the image's files stay out of an empty volume. `cached`, `delegated`: changes of the host may be seen a
+# second late. The others say what is so anyway, or mean nothing here.
+OPTIONS = {"ro", "rw", "nocopy", "cached", "delegated"}
+IGNORED = {"z", "Z", "consistent", "private", "rprivate", "slave", "rslave", "rbind", "bind"}
 LATER = ("uid", "gid", "idmap", "shared", "rshared", "inotify")
 
 

@@ -24,6 +24,8 @@ from container.vm.qemu import VirtualMachine
 from container.vm.spec import Disk, Share
 from container.vm.virtiofs import FILE, FileServer, first_failure, serve
 
+CACHED = {"cached", "delegated"}
+
 
 @dataclass
 class Storage:
@@ -98,7 +100,9 @@ def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, 
 async def _add_share(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, bundle: str) -> None:
     name = f"share{len(storage.servers)}"
     read_only = _is_read_only(mount)
-    server = await stack.enter_async_context(serve(mount.source, name, read_only=read_only, directory=bundle))
+    cached = not CACHED.isdisjoint(mount.options)
+    serving = serve(mount.source, name, read_only=read_only, cached=cached, directory=bundle)
+    server = await stack.enter_async_context(serving)
     storage.servers.append(server)
     storage.shares.append(server.share)
     storage.volumes.append(VolumeSpec(name, "virtiofs", server.share.tag, read_only))
