@@ -83,8 +83,8 @@ static noreturn void become_child(struct job *job, int data, int status) {
     for (int i = 0; i < 3; i++)
         from[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 64);
     for (int i = 0; i < 3; i++)
-        if (from[i] >= 0)
-            dup2(from[i], CHILD_DATA + i);
+        if (from[i] < 0 || dup2(from[i], CHILD_DATA + i) < 0)
+            close(CHILD_DATA + i);
     close_range(CHILD_DATA + 3, ~0U, 0); /* other streams must end when their own users end */
     setrlimit(RLIMIT_NOFILE, &files);
     transfer_child(job, &e);
@@ -132,9 +132,11 @@ static int check(const struct job *job, long long stream, struct err *e) {
         return err_set(e, EINVAL, "stream %lld cannot be opened", stream);
     if (count >= TRANSFERS_MAX)
         return err_code(e, "invalidState", EAGAIN, "too many copies at once (%d)", count);
-    if (job->in_container && job->path[0] != '/')
+    if (!job->in_container)
+        return rootfs_fd(e) < 0 ? -ENOENT : 0;
+    if (job->path[0] != '/')
         return err_set(e, EINVAL, "invalid path %s", job->path);
-    if (job->in_container && !agent.plain && !container.init)
+    if (!agent.plain && !container.init)
         return err_code(e, "invalidState", ESRCH, "the container is not running");
     return 0;
 }

@@ -32,21 +32,26 @@ async def receive(guest: GuestClient, op: str, fd: int, **arguments: Any) -> Non
     stream, request = guest.transfer(op, **arguments)
     with closing(stream), Sink(fd) as sink:
         async with asyncio.TaskGroup() as tasks:
-            answer = tasks.create_task(_caught(request))
-            with suppress(ContainerError):  # the answer tells why
-                while data := await stream.read():
-                    sink.write(data)
-                    if sink.waiting > _SLACK:
-                        await sink.room()
-                    if sink.dropped:
-                        stream.close()
-                        break
-            await sink.flushed()
-            error = await answer
+            pump = tasks.create_task(_pump(stream, sink))
+            error = await _caught(request)
+            if error is not None and not sink.dropped:
+                pump.cancel()  # the agent may not even have opened the stream
         if sink.dropped:
             raise ContainerError(ErrorCode.INTERRUPTED, "the archive's reader has gone")
         if error is not None:
             raise error
+
+
+async def _pump(stream: Stream, sink: Sink) -> None:
+    with suppress(ContainerError):  # the answer tells why
+        while data := await stream.read():
+            sink.write(data)
+            if sink.waiting > _SLACK:
+                await sink.room()
+            if sink.dropped:
+                stream.close()
+                return
+    await sink.flushed()
 
 
 async def _feed(source: Source, stream: Stream) -> None:
