@@ -180,4 +180,4 @@ async def test_the_guests_clock_is_the_hosts(box):
     _, out, _ = await box.exec("sh", "-c", "touch /now; stat -c %y /now")
     after = time.time()
     moment = datetime.fromisoformat(out.strip()[:26]).replace(tzinfo=UTC).timestamp()
-    assert before - 0.1 < moment < after + 0.1
+    assert before - 1 < moment < after + 1

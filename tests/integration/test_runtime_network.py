@@ -107,7 +107,8 @@ async def test_a_network_helper_that_dies_is_not_noticed_and_knows_the_lease_whe
 async def test_the_address_is_free_when_the_container_has_ended(web, network):
     async with web.rig.helper("brief") as helper:
         services = [NetworkService("default", network.socket)]
-        code, out, _ = await helper.run(["ip", "addr"], networks=NETWORKS, network_services=services)
+        networks = [AttachmentConfiguration("default", AttachmentOptions("brief"))]
+        code, out, _ = await helper.run(["ip", "addr"], networks=networks, network_services=services)
         assert code == 0
         assert "192.168.77." in out
         assert await helper.ended() == 0
