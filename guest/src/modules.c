@@ -11,10 +11,11 @@
 
 #include "cgroup.h"
 #include "log.h"
+#include "loop.h"
 
-enum { MODULES_MAX = 128, PATH_SIZE = 128 };
+enum { MODULES_MAX = 128, PATH_SIZE = 128, LATE_MS = 500, NICEST = 19 };
 
-enum group { CHANNEL, GENERAL, NETWORK, SHARING };
+enum group { CHANNEL, GENERAL, NETWORK, SHARING, LATE };
 
 static struct {
     char path[PATH_SIZE];
@@ -27,8 +28,8 @@ static const struct {
     const char *name;
     enum group group;
 } groups[] = {
-    {"failover", NETWORK}, {"net_failover", NETWORK}, {"virtio_net", NETWORK}, {"virtio_balloon", NETWORK},
-    {"ipv6", NETWORK},     {"af_packet", NETWORK},    {"fuse", SHARING},       {"virtiofs", SHARING},
+    {"failover", NETWORK},  {"net_failover", NETWORK}, {"virtio_net", NETWORK}, {"ipv6", NETWORK},
+    {"af_packet", NETWORK}, {"fuse", SHARING},         {"virtiofs", SHARING},   {"virtio_balloon", LATE},
 };
 
 /* `/modules/virtio_net.ko` is called virtio_net. */
@@ -84,12 +85,14 @@ void modules_for_channel(void) {
 }
 
 void modules_rest(void) {
-    loader = fork();
-    if (loader == 0) {
+    bool alone = sysconf(_SC_NPROCESSORS_ONLN) < 2; /* then a process of its own wins nothing, and costs a fork */
+    loader = alone ? -1 : fork();
+    if (loader <= 0) {
         load_group(NETWORK);
-        cgroup_prepare(); /* an RCU grace period and more: wait for it here */
-        _exit(0);
+        cgroup_prepare();
     }
+    if (loader == 0)
+        _exit(0);
     load_group(GENERAL);
 }
 
@@ -97,6 +100,20 @@ void modules_settle(void) {
     if (loader > 0)
         waitpid(loader, NULL, 0); /* ECHILD: reaped as any orphan */
     loader = 0;
+}
+
+static void load_late(struct timer *timer) {
+    (void)timer;
+    if (fork() != 0)
+        return; /* reaped as any orphan */
+    if (nice(NICEST) >= 0)
+        load_group(LATE);
+    _exit(0);
+}
+
+void modules_late(void) {
+    static struct timer timer = {.fire = load_late};
+    loop_timer(&timer, LATE_MS);
 }
 
 void modules_for_sharing(void) {

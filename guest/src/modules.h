@@ -10,11 +10,14 @@
 /* Read the list, load up to virtio_console. */
 void modules_for_channel(void);
 
-/* Load the rest; what only the network needs is loaded by a child process meanwhile. */
+/* Load the rest; with several CPUs, what only the network needs is loaded by a child process meanwhile. */
 void modules_rest(void);
 
 /* Wait until the network's are loaded. */
 void modules_settle(void);
+
+/* Load, a moment from now, what no start needs: the balloon. */
+void modules_late(void);
 
 /* Load what virtiofs needs; also in a child of the agent. */
 void modules_for_sharing(void);

@@ -18,6 +18,7 @@
 #include "dispatch.h"
 #include "exec.h"
 #include "log.h"
+#include "modules.h"
 #include "processes.h"
 #include "relay.h"
 #include "rootfs.h"
@@ -62,6 +63,8 @@ static void start_done(struct process *process) {
     if (process->request)
         dispatch_reply(process->request, json_pack("{s:i}", "pid", (int)process->pid));
     process->request = 0;
+    if (process->init && agent.pid1)
+        modules_late();
     if (process->exited)
         process_finish(process);
 }

@@ -28,6 +28,7 @@ _KERNEL_ARGUMENTS = (
     "panic=-1",  # a panic reboots at once, and -no-reboot turns that into QEMU's end
     "oops=panic",
     "lsm=lockdown,capability,landlock,yama,apparmor",
+    "rcupdate.rcu_expedited=1",  # a start waits for a dozen grace periods, on CPUs that have nothing else to do
     "cryptomgr.notests",  # self tests of the crypto drivers: 0.25 s under emulation
 )
 _TCG_ARGUMENTS = (

@@ -16,8 +16,9 @@ from container.model.system import Kernel
 from container.store import atomic
 from container.vm import modules
 from container.vm.cpio import Archive
+from container.vm.slim import slim
 
-_FORMAT = "1"  # part of the cache key: raise it when the archive's layout changes
+_FORMAT = "2"  # part of the cache key: raise it when the archive's layout changes
 _PREFIX = "initramfs-"
 _KEPT = 8  # archives in the cache
 
@@ -38,11 +39,11 @@ def build(kernel: Kernel, agent: str, cache: str) -> str:
     except OSError as error:
         message = f"cannot read the guest agent {agent}: {error.strerror} (make -C guest builds it)"
         raise ContainerError(ErrorCode.NOT_FOUND, message) from error
-    chosen = modules.select(kernel.modules) if kernel.modules else []
-    path = os.path.join(cache, f"{_PREFIX}{_key(init, chosen)}.cpio")
+    path = os.path.join(cache, f"{_PREFIX}{_key(init, kernel.modules)}.cpio")
     try:
         os.makedirs(cache, mode=0o700, exist_ok=True)
         if not _touch(path):
+            chosen = modules.select(kernel.modules) if kernel.modules else []
             atomic.write(path, _archive(init, chosen))
             _forget_oldest(cache)
     except OSError as error:
@@ -60,16 +61,18 @@ def _archive(init: bytes, chosen: list[modules.Module]) -> bytes:
     paths = []
     for module in chosen:
         paths.append(f"modules/{module.name}.ko")
-        archive.file(paths[-1], module.data)
+        archive.file(paths[-1], slim(module.data))
     archive.file("modules.list", "".join(f"/{path}\n" for path in paths).encode())
     return archive.finish()
 
 
-def _key(init: bytes, chosen: list[modules.Module]) -> str:
-    digest = hashlib.sha256(_FORMAT.encode())
-    for part in (init, *(module.name.encode() + b"\0" + module.data for module in chosen)):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+def _key(init: bytes, directory: str | None) -> str:
+    """The agent counts by its content, the modules by what stat(2) says of them: they are megabytes, and installed."""
+    digest = hashlib.sha256(f"{_FORMAT} {len(init)} ".encode() + init)
+    for parent, _, names in os.walk(directory) if directory else ():
+        for path in sorted(os.path.join(parent, name) for name in names):
+            found = os.stat(path)
+            digest.update(f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
 
 
