@@ -80,23 +80,39 @@ def _child(
     listen_pid: bool,
 ) -> NoReturn:
     try:
-        if new_session:
-            os.setsid()
-        failure = _place(fds, failure)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.chdir("/")
+        failure = settle(fds, failure, new_session=new_session)
         if death_signal is not None:
-            die_with_parent(death_signal)
-            if os.getppid() != parent:
-                os._exit(127)
+            die_with(parent, death_signal)
         if listen_pid:
             environment["LISTEN_PID"] = str(os.getpid())
         os.execve(argv[0], list(argv), environment)  # noqa: S606
     except OSError as error:
         os.write(failure, str(error.errno).encode())
     finally:
+        os._exit(127)
+
+
+def settle(fds: Mapping[int, int], keep: int | None = None, *, new_session: bool = True) -> int:
+    """Make of a fresh fork what a service expects: own session, descriptors as in `spawn`, default signals, `/`.
+
+    Of all other descriptors from 3 on only `keep` stays open; returns its new number. Raises OSError.
+    """
+    if new_session:
+        os.setsid()
+    kept = _place(fds, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if keep is None else keep)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.chdir("/")
+    if keep is None:
+        os.close(kept)
+    return kept
+
+
+def die_with(parent: int, number: int) -> None:
+    """`die_with_parent`, for a child of `parent`: exits at once when that has ended already. Raises OSError."""
+    die_with_parent(number)
+    if os.getppid() != parent:
         os._exit(127)
 
 

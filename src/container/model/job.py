@@ -32,6 +32,7 @@ class Job:
     throttle: float = 1.0
     stop_timeout: float = 10.0
     log_path: str | None = None  # stdout and stderr are appended here
+    module: str | None = None  # Python module behind `-m` in `arguments`: a fork of a process that has it will do, too
 
 
 @dataclass(frozen=True)

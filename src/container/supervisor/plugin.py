@@ -66,6 +66,7 @@ class Plugin:
     folder: str
     program: str
     arguments: list[str] = field(default_factory=list)
+    module: str | None = None  # the Python module that these run, if they do
 
     @property
     def services(self) -> ServicesConfig:
@@ -111,6 +112,7 @@ class Plugin:
             run_at_load=config.run_at_load,
             stop_timeout=_RUNTIME_STOP_SECONDS if runtime else _STOP_SECONDS,
             log_path=os.path.join(roots.log, f"{service}.log"),
+            module=self.module if runtime else None,
         )
 
 
@@ -196,4 +198,4 @@ def folder_plugin(folder: str, config: PluginConfig) -> Plugin:
 
 def module_plugin(name: str, config: PluginConfig, folder: str, module: str) -> Plugin:
     """A plugin that is a Python module, run by this interpreter and not imported before."""
-    return Plugin(name, config, folder, sys.executable, ["-P", "-m", module])
+    return Plugin(name, config, folder, sys.executable, ["-P", "-m", module], module)

@@ -13,6 +13,7 @@ from container.errors import ContainerError, ErrorCode, invalid_argument, not_fo
 from container.linux import pidfd
 from container.log import fields
 from container.model.job import Job, JobStatus
+from container.supervisor.forks import Forks
 from container.supervisor.reaper import Reaper
 from container.supervisor.supervised import Supervised
 
@@ -38,6 +39,7 @@ class Supervision:
         self._reaper = reaper
         self._stop = stop
         self._record = record
+        self._forks = Forks()
         self._jobs: dict[str, _Entry] = {}
         self._running: dict[str, list[int]] = {}
         self._exiting = False
@@ -53,7 +55,7 @@ class Supervision:
             if entry.supervised.job == job and not entry.leaving:
                 return
             raise ContainerError(ErrorCode.EXISTS, f"the service {job.label} is already registered")
-        supervised = Supervised(job, self._reaper, self._note)
+        supervised = Supervised(job, self._reaper, self._forks, self._note)
         self._jobs[job.label] = _Entry(supervised, self._tasks.create_task(supervised.run()))
         _log.info("registered service", extra=fields(label=job.label))
 
@@ -99,6 +101,7 @@ class Supervision:
         async with asyncio.TaskGroup() as group:
             for label, entry in self._jobs.items():
                 group.create_task(self._remove(label, entry))
+        self._forks.close()
         await self._reaper.end_children(_LEFTOVER_SECONDS)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._record)

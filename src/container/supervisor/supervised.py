@@ -22,6 +22,7 @@ from collections.abc import Callable
 from container.linux.process import spawn
 from container.log import fields
 from container.model.job import Job, JobState, JobStatus
+from container.supervisor.forks import Forks
 from container.supervisor.reaper import Reaper
 from container.supervisor.sockets import ListeningSockets
 
@@ -43,10 +44,11 @@ class _Ask(enum.Enum):
 class Supervised:
     """A registered job; `run` is its life, in a task of its own. `started` is told each pid, and None at each end."""
 
-    def __init__(self, job: Job, reaper: Reaper, started: Callable[[str, int | None], None]) -> None:
+    def __init__(self, job: Job, reaper: Reaper, forks: Forks, started: Callable[[str, int | None], None]) -> None:
         self.job = job
         self.state = JobState.STOPPED
         self._reaper = reaper
+        self._forks = forks
         self._report = started
         self._sockets = ListeningSockets(job.sockets)
         self._ask: _Ask | None = _Ask.START if job.run_at_load else None
@@ -151,10 +153,12 @@ class Supervised:
             with contextlib.ExitStack() as stack:
                 null = stack.enter_context(open(os.devnull, "rb"))
                 log = stack.enter_context(contextlib.closing(_Log(job.log_path)))
-                self._pid = spawn(
+                environment = {**base_environment(), **job.environment, **self._sockets.environment()}
+                fds = {0: null.fileno(), 1: log.fileno(), 2: log.fileno(), **self._sockets.fds()}
+                self._pid = self._forks.start(job, environment, fds) or spawn(
                     [job.program, *job.arguments],
-                    {**base_environment(), **job.environment, **self._sockets.environment()},
-                    fds={0: null.fileno(), 1: log.fileno(), 2: log.fileno(), **self._sockets.fds()},
+                    environment,
+                    fds=fds,
                     death_signal=signal.SIGTERM,
                     listen_pid=bool(self._sockets),
                 )

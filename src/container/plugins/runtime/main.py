@@ -19,6 +19,15 @@ from container.plugins.runtime.timeline import Timeline  # noqa: E402
 PLUGIN = "container-runtime-linux"
 USAGE = "usage: main start [--debug] [--resources DIR] --root BUNDLE --uuid ID"
 ANSWER_DEADLINE = 2.0  # seconds that callers get to take their last reply
+LATER = (  # what is imported while the guest boots: a fork server does it ahead (container.supervisor.forkserver)
+    "concurrent.futures.thread",
+    "container.guest.client",
+    "container.guest.streams",
+    "container.linux.relay",
+    "container.plugins.runtime.guestplan",
+    "container.plugins.runtime.logs",
+    "container.plugins.runtime.sockets",
+)
 TERMINATED_GRACE = 3.0  # seconds between TERM and KILL for the container when this process is told to end
 SIGTERM = 15
 

@@ -13,8 +13,11 @@ class Timeline:
     """Steps and their times; `began` is a time.monotonic()."""
 
     def __init__(self, began: float) -> None:
-        self._began = began
-        self.steps: list[tuple[str, float]] = [("interpreter started", self._age() - (time.monotonic() - began))]
+        age = self._age()
+        self._began = max(began, time.monotonic() - age)  # a fork was imported before it began
+        self.steps: list[tuple[str, float]] = [
+            ("interpreter started", max(0.0, age - (time.monotonic() - self._began)))
+        ]
 
     @staticmethod
     def _age() -> float:
