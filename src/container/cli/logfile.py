@@ -34,15 +34,20 @@ class Log:
 
     def read(self) -> Iterator[bytes]:
         """Everything from the place reached so far; b"" where another file begins. Raises OSError."""
-        if self._fd < 0 and not self._advance():
-            return
-        while True:
+        if self._fd < 0:
+            self._fd = self._next()
+        while self._fd >= 0:
             if os.lseek(self._fd, 0, os.SEEK_CUR) > os.fstat(self._fd).st_size:
                 os.lseek(self._fd, 0, os.SEEK_SET)  # truncated
             while data := os.read(self._fd, CHUNK):
                 yield data
-            if not self._advance():
+            following = self._next()
+            if following < 0:
                 return
+            while data := os.read(self._fd, CHUNK):
+                yield data  # appended just before the rotation
+            os.close(self._fd)
+            self._fd = following
             yield b""
 
     def follow(self) -> Iterator[bytes]:
@@ -80,8 +85,8 @@ class Log:
             os.close(self._fd)
             self._fd = -1
 
-    def _advance(self) -> bool:
-        """Go to the next file, the oldest one when the present one is not among them; False when there is none."""
+    def _next(self) -> int:
+        """Open the file after the present one, the oldest when that is not among them; -1 when there is none."""
         while True:
             chain = self._chain()
             if self._fd >= 0:
@@ -89,19 +94,15 @@ class Log:
                 index = next((number for number, (_, found) in enumerate(chain) if found == here), -1)
                 chain = chain[index + 1 :]
             if not chain:
-                return False
+                return -1
             path, wanted = chain[0]
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue  # renamed meanwhile
-            if _identity(os.fstat(fd)) != wanted:
-                os.close(fd)
-                continue
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd = fd
-            return True
+            if _identity(os.fstat(fd)) == wanted:
+                return fd
+            os.close(fd)
 
     def _chain(self) -> list[tuple[str, tuple[int, int]]]:
         """Paths and identities of the log's files, the oldest first, seen twice: a rotation may be under way."""
