@@ -3,7 +3,9 @@
 import asyncio
 import os
 import socket
+import subprocess
 import time
+import urllib.parse
 from collections.abc import Iterator
 
 import pytest
@@ -165,10 +167,16 @@ async def test_nginx_under_many_connections_loses_none(only_once: None, debian_s
 
 
 def test_apt_get_update_works_through_the_way_out(only_once: None, debian_system: System) -> None:
-    try:
-        socket.create_connection(("deb.debian.org", 80), 5).close()
-    except OSError as error:
-        pytest.skip(f"this machine does not reach deb.debian.org: {error}")
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)"], capture_output=True, text=True, check=True
+    )
+    sites = {urllib.parse.urlsplit(site).hostname: site for site in listed.stdout.split()}
+    for host, site in sites.items():
+        port = 443 if site.startswith("https") else 80
+        try:
+            socket.create_connection((host or "", port), 5).close()
+        except OSError as error:
+            pytest.skip(f"this machine does not reach the package registry that it is set up for: {error}")
     script = (
         "apt-get update -o Acquire::Check-Date=false -o Acquire::Retries=2 && apt-cache policy hello | grep Candidate"
     )
