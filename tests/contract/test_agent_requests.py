@@ -1,6 +1,7 @@
 """Requests, good and bad, to the real agent."""
 
 import asyncio
+import errno
 import json
 import socket
 from collections.abc import Callable
@@ -173,3 +174,13 @@ def _frames(channel: socket.socket):  # type: ignore[no-untyped-def]
     decoder = wire.Decoder()
     while data := channel.recv(65536):
         yield from decoder.feed(data)
+
+
+async def test_the_kernel_log_is_text_with_levels(plain: Connect) -> None:
+    async with plain() as client:
+        try:
+            text = await client.kernel_log()
+        except GuestError as error:
+            assert error.errno == errno.EPERM  # it is the host's, and not for everybody
+        else:
+            assert text == "" or text.startswith("<")

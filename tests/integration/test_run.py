@@ -1,6 +1,7 @@
 """`container run` and `exec` as a user meets them, against real virtual machines."""
 
 import hashlib
+import re
 import signal
 import subprocess
 import time
@@ -115,7 +116,9 @@ def test_detached_container_logs_and_stops(system: System) -> None:
     assert name == "talker"
     assert settle(lambda: system.output("logs", name), lambda text: "two" in text, 20) == "one\ntwo"
     assert system.output("logs", "-n", "1", name) == "two"
-    assert "Linux version" in system.output("logs", "--boot", name)
+    boot = settle(lambda: system.output("logs", "--boot", name), lambda text: "Linux version" in text, 20)
+    assert re.match(r"\[ +0\.0+\] Linux version .*\n", boot)
+    assert "Run /init" in boot
     began = time.monotonic()
     assert system.output("stop", "-t", "1", name) == name
     assert time.monotonic() - began < 30

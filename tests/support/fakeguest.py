@@ -92,6 +92,10 @@ class FakeGuest:
         await self._request("start_exec")
         return self._add(id)
 
+    async def kernel_log(self, *, timeout=None):
+        await self._request("kernel_log")
+        return "<6>[    0.000000] Linux version 0\n<4>[    0.000001] more\n"
+
     async def shutdown(self, *, timeout=None):
         await self._request("shutdown")
 

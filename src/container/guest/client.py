@@ -237,6 +237,10 @@ class GuestClient:
         """Resource use up to now."""
         return codec.decode(Statistics, await self._call("statistics", timeout), "guest agent's statistics")
 
+    async def kernel_log(self, *, timeout: float | None = None) -> str:
+        """The kernel's messages, each line with its level: `<6>[    0.000000] Linux version …` (syslog(2))."""
+        return str((await self._call("kernel.log", timeout)).get("text", ""))
+
     async def sync(self, *, timeout: float | None = None) -> None:
         """Write back the upper file system."""
         await self._call("filesystem.sync", timeout)

@@ -106,7 +106,7 @@ def _machine(spec: VMSpec, machine: str) -> Iterator[str]:
 def _channels(wiring: Wiring) -> Iterator[str]:
     yield from ("-chardev", f"socket,id=monitor,fd={wiring.monitor}")
     yield from ("-mon", "chardev=monitor,mode=control")
-    yield from ("-chardev", f"file,id=console,path={_escape(wiring.boot_log)}")
+    yield from ("-chardev", f"file,id=console,path={_escape(wiring.boot_log)},append=on")
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=agent,fd={wiring.agent}")
     yield from ("-device", "virtio-serial-pci,id=ports,max_ports=2")

@@ -75,4 +75,4 @@ class Wiring:
 
     monitor: int  # stream socket for QMP
     agent: int  # stream socket for the virtio-serial port AGENT_PORT
-    boot_log: str  # file that gets the guest's console
+    boot_log: str  # file that the guest's console is appended to

@@ -58,7 +58,7 @@ def test_monitor_and_agent_are_inherited_descriptors() -> None:
 
 
 def test_a_comma_in_the_boot_log_is_no_option() -> None:
-    assert "file,id=console,path=/run/a,,b/boot.log" in values(argv.build(spec(), WIRING), "-chardev")
+    assert "file,id=console,path=/run/a,,b/boot.log,append=on" in values(argv.build(spec(), WIRING), "-chardev")
 
 
 def test_memory_is_rounded_up_to_whole_mebibytes() -> None:

@@ -17,6 +17,7 @@ from container.errors import ContainerError, ErrorCode, internal
 from container.model.container import ContainerState, ContainerStatus
 from container.model.launch import Launch
 from container.plugins.runtime import network, plan, upper
+from container.plugins.runtime.bootlog import KernelLog
 from container.plugins.runtime.network import Attached
 from container.plugins.runtime.process import ContainerProcess
 from container.plugins.runtime.states import Running, State, Stopping
@@ -189,10 +190,8 @@ class Life:
         async with contextlib.AsyncExitStack() as stack:
             log = LogWriter(os.path.join(self._bundle, STDIO_LOG))
             stack.callback(log.close)
-            connecting = stack.enter_async_context(
-                GuestClient.connect(vm.agent, timeout=2 * BOOT_DEADLINE * self.speed)
-            )
-            guest = await vm.guard(connecting, doing="booting the virtual machine", deadline=BOOT_DEADLINE)
+            client = stack.enter_async_context(GuestClient.connect(vm.agent, timeout=2 * BOOT_DEADLINE * self.speed))
+            guest = await vm.guard(client, doing="booting the virtual machine", deadline=BOOT_DEADLINE)
             uptime = guest.info.uptime_ms / 1000
             self._timeline.mark("kernel entered", ago=uptime)
             self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)
@@ -202,11 +201,13 @@ class Life:
                 await self._publish(stack, ports, attached[0])
             await self._relay_sockets(stack, guest, published)
             running = await self._start_init(guest, attached, log.write)
+            kernel_log = KernelLog(guest, os.path.join(self._bundle, BOOT_LOG), POWER_OFF_DEADLINE * self.speed)
+            stack.enter_context(kernel_log.collected(self._group))
             await self._init.exited()
             self._exited = True
             self._timeline.mark("process ended")
             self._become(Stopping(running))
-            await self._shut_down(guest, running)
+            await self._shut_down(guest, running, kernel_log)
 
     async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
         """Clock, root file system, network, files: requests in one go, since the agent serves them in order."""
@@ -272,13 +273,14 @@ class Life:
         self._timeline.save(self._bundle)
         return running
 
-    async def _shut_down(self, guest: "GuestClient", running: Running) -> None:
+    async def _shut_down(self, guest: "GuestClient", running: Running, kernel_log: KernelLog) -> None:
         """Unmount the disks. The kernel killed the other processes together with the init process.
 
         A container that is removed now and has no volumes has nothing to lose: its machine is switched off.
         """
         if self._launch.configuration.auto_remove and self._storage is None:
             return
+        await kernel_log.complete()
         for process in list(running.execs.values()):
             with contextlib.suppress(TimeoutError, ContainerError):
                 await asyncio.wait_for(process.exited(), EXECS_DEADLINE * self.speed)

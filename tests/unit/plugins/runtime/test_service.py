@@ -108,7 +108,7 @@ async def test_a_run_reports_progress_started_and_the_exit_code_after_everything
     assert box.status_file()["state"] == "stopped"
     assert "reason" not in box.status_file()
     setting_up = ["set_time", "mount_rootfs", "configure_network", "write_files"]
-    assert box.guest.calls == [*setting_up, "start_init", "shutdown"]
+    assert box.guest.calls == [*setting_up, "start_init", "kernel_log", "shutdown"]
 
 
 async def test_without_wait_the_stream_ends_when_the_process_has_started(box):
