@@ -15,6 +15,7 @@ from container.errors import ContainerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import NoReturn
 
 USAGE_EXIT = 64
 FAILURE_EXIT = 1
@@ -23,10 +24,29 @@ INTERRUPT_EXIT = 130
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command that `words` (default: those of this process) name; returns the exit code."""
+    """Run the command that `words` name; returns the exit code. Without any: those of this process, which ends here."""
+    if words is None:
+        _leave(_outcome(sys.argv[1:]))
+    return _outcome(words)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit without taking the interpreter apart first, which would take as long as a small command."""
+    try:
+        if sys.stdout is not None:  # it is, when descriptor 1 is closed
+            sys.stdout.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE_EXIT
+    except OSError as error:
+        output.error_line(f"Error: {describe(error)}")
+        code = code or FAILURE_EXIT
+    os._exit(code)
+
+
+def _outcome(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(sys.argv[1:] if words is None else words)
+        return _run(words)
     except failures.Exit as leave:
         return leave.code
     except UsageError as error:
