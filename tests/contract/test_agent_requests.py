@@ -181,6 +181,7 @@ async def test_the_kernel_log_is_text_with_levels(plain: Connect) -> None:
         try:
             text = await client.kernel_log()
         except GuestError as error:
-            assert error.errno == errno.EPERM  # it is the host's, and not for everybody
+            if error.errno != errno.EPERM:  # it is the host's, and not for everybody
+                raise
         else:
             assert text == "" or text.startswith("<")
