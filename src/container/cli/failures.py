@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from container.errors import ContainerError, ErrorCode, ServiceLost
 
 START_HINT = "Ensure container system service has been started with `container system start`."
@@ -58,3 +60,9 @@ def message(error: ContainerError) -> str:
 def because(text: str, cause: ContainerError) -> ContainerError:
     """A failure of the client with the server's error as its cause."""
     return ContainerError(ErrorCode.INTERNAL, text, cause)
+
+
+def describe(error: OSError) -> str:
+    """`<path>: <reason>`."""
+    reason = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason

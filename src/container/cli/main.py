@@ -8,6 +8,7 @@ import sys
 
 from container.cli import client, commands, failures, output
 from container.cli.commands import Noun, Verb
+from container.cli.leave import BROKEN_PIPE_EXIT, FAILURE_EXIT, leave
 from container.cli.parser import HelpRequested, parse
 from container.cli.usage import UsageError, synopsis, unexpected_arguments, unknown_option
 from container.errors import ContainerError
@@ -15,32 +16,16 @@ from container.errors import ContainerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import NoReturn
 
 USAGE_EXIT = 64
-FAILURE_EXIT = 1
-BROKEN_PIPE_EXIT = 141
 INTERRUPT_EXIT = 130
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the command that `words` name; returns the exit code. Without any: those of this process, which ends here."""
     if words is None:
-        _leave(_outcome(sys.argv[1:]))
+        leave(_outcome(sys.argv[1:]))
     return _outcome(words)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit without taking the interpreter apart first, which would take as long as a small command."""
-    try:
-        if sys.stdout is not None:  # it is, when descriptor 1 is closed
-            sys.stdout.flush()
-    except BrokenPipeError:
-        code = BROKEN_PIPE_EXIT
-    except OSError as error:
-        output.error_line(f"Error: {describe(error)}")
-        code = code or FAILURE_EXIT
-    os._exit(code)
 
 
 def _outcome(words: list[str]) -> int:
@@ -62,7 +47,7 @@ def _outcome(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit must not fail again
         return BROKEN_PIPE_EXIT
     except OSError as error:
-        output.error_line(f"Error: {describe(error)}")
+        output.error_line(f"Error: {failures.describe(error)}")
         return FAILURE_EXIT
     except KeyboardInterrupt:
         return INTERRUPT_EXIT
@@ -70,12 +55,6 @@ def _outcome(words: list[str]) -> int:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise failures.Exit(128 + number)
-
-
-def describe(error: OSError) -> str:
-    """`<path>: <reason>`."""
-    reason = error.strerror or str(error)
-    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
 
 
 def _run(words: list[str]) -> int:
