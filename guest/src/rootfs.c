@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,23 @@ int rootfs_lower(struct err *e) {
         lower_mounted = true;
         state_path(path, sizeof path, "l");
     }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_set(e, errno, "failed to open %s", path) : fd;
+}
+
+int rootfs_snapshot(struct err *e) {
+    char path[PATH_MAX], options[PATH_MAX + 32];
+    if (rootfs_fd(e) < 0)
+        return -ENOENT;
+    int length = snprintf(options, sizeof options, "lowerdir=%s/u/upper:%s", agent.state, lower);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set(e, errno, "failed to make a mount namespace");
+    int status = length < 0 || (size_t)length >= sizeof options
+                     ? err_set(e, E2BIG, "the image has too many layers (%d)", layers)
+                     : mount_at("s", "overlay", "overlay", MS_RDONLY, options, e);
+    if (status < 0)
+        return status;
+    state_path(path, sizeof path, "s");
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? err_set(e, errno, "failed to open %s", path) : fd;
 }

@@ -4,14 +4,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <stdnoreturn.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -23,7 +24,7 @@
 #include "transfer_child.h"
 #include "upper.h"
 
-enum { TRANSFERS_MAX = 64, PIPE_SIZE = 1048576, FILES_MAX = 8192 };
+enum { TRANSFERS_MAX = 64, PIPE_SIZE = 1048576, FILES_MAX = 8192, KILL_WAIT_MS = 2000 };
 
 struct transfer {
     struct transfer *next;
@@ -36,14 +37,19 @@ struct transfer {
 static struct transfer *transfers;
 static int count;
 
+static void thaw(struct transfer *transfer) {
+    if (transfer->frozen)
+        upper_thaw();
+    transfer->frozen = false;
+}
+
 static void finish(struct transfer *transfer) {
     for (struct transfer **link = &transfers; *link; link = &(*link)->next)
         if (*link == transfer) {
             *link = transfer->next;
             break;
         }
-    if (transfer->frozen)
-        upper_thaw();
+    thaw(transfer);
     loop_close(&transfer->status);
     close(transfer->pidfd);
     free(transfer);
@@ -69,7 +75,9 @@ static void status_ready(struct watch *watch, uint32_t events) {
 void transfer_reset_all(void) {
     while (transfers) {
         syscall(SYS_pidfd_send_signal, transfers->pidfd, SIGKILL, NULL, 0);
-        waitid(P_PIDFD, (id_t)transfers->pidfd, NULL, WEXITED);
+        thaw(transfers);
+        struct pollfd ended = {.fd = transfers->pidfd, .events = POLLIN};
+        poll(&ended, 1, KILL_WAIT_MS);
         finish(transfers);
     }
 }

@@ -13,7 +13,6 @@
 #include "changes.h"
 #include "pack.h"
 #include "place.h"
-#include "root.h"
 #include "rootfs.h"
 #include "tar.h"
 #include "unpack.h"
@@ -74,8 +73,7 @@ int job_copy_in(const struct job *job, struct err *e) {
 int job_export(const struct job *job, struct err *e) {
     const struct pack_options options = {.attributes = true, .devices = true};
     (void)job;
-    int root = rootfs_open(e);
-    int fd = root < 0 ? root : root_open(root, "/", O_RDONLY | O_DIRECTORY, 0);
+    int fd = rootfs_snapshot(e);
     return fd < 0 ? fd : pack(fd, "", &options, CHILD_DATA, e);
 }
 

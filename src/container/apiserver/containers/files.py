@@ -154,7 +154,9 @@ class FilesService:
                         yield event
         except ContainerError as error:
             await asyncio.wait([reading])
-            raise ContainerError(error.code, f"failed to commit container {id}", failure or error) from error
+            cause = failure if failure is not None and error.code is ErrorCode.INTERRUPTED else error
+            with _failing(f"failed to commit container {id}"):
+                raise cause from error
         finally:
             reading.cancel()
             await asyncio.wait([reading])
