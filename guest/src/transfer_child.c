@@ -44,10 +44,11 @@ static void called(const char *member, char *name) {
 }
 
 int job_copy_in(const struct job *job, struct err *e) {
-    static struct tar_reader reader = {.fd = CHILD_DATA};
+    static struct tar_reader reader; /* not initialised: it is large, and would be in the program */
     static struct place place;
     static char name[PATH_MAX];
     struct tar_entry first;
+    reader.fd = CHILD_DATA;
     int root = open_root(e);
     int more = root < 0 ? 0 : tar_read(&reader, &first);
     if (root < 0)

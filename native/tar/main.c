@@ -34,9 +34,10 @@ static int pack_path(int root, const char *path, struct err *e) {
 }
 
 static int unpack_path(int root, const char *path, const char *name, struct err *e) {
-    static struct tar_reader reader = {.fd = STDIN_FILENO};
+    static struct tar_reader reader;
     static struct place place;
     struct tar_entry first;
+    reader.fd = STDIN_FILENO;
     int more = tar_read(&reader, &first);
     if (more <= 0)
         return tar_failed(e, more < 0 ? more : -ENODATA); /* nothing came */
