@@ -166,7 +166,7 @@ def install(monkeypatch):
     monkeypatch.setattr(life, "VirtualMachine", machine)
     monkeypatch.setattr(life, "agent_path", lambda: "/agent")
     monkeypatch.setattr(life, "build", lambda *_: "/initramfs")
-    monkeypatch.setattr(life.upper, "ensure", lambda *_: "/upper")
+    monkeypatch.setattr(life.upper, "ensure", lambda *_, **__: "/upper")
     monkeypatch.setattr(container.guest.client, "GuestClient", guest)
     monkeypatch.setattr(container.guest.streams, "Relay", FakeRelay)
     return machine, guest

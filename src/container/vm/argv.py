@@ -128,6 +128,8 @@ def _blockdev(node: str, disk: Disk) -> dict[str, object]:
     block: dict[str, object] = {"driver": disk.format, "node-name": node, "read-only": disk.read_only, "file": file}
     if disk.discard:
         block["discard"] = file["discard"] = "unmap"
+    if disk.volatile:
+        block["cache"] = {"no-flush": True}
     return block
 
 

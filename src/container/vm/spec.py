@@ -12,7 +12,8 @@ class Disk:
     """A virtio-blk disk; the guest finds it by `serial` (at most 20 bytes).
 
     `format` is a QEMU block driver: `raw`, or `vmdk` for a descriptor of flat extents. `discard` passes the guest's
-    TRIM on to the file, so that freed blocks become holes.
+    TRIM on to the file, so that freed blocks become holes. `volatile`: nobody reads the file once the machine is gone,
+    so what the guest flushes need not get to the medium.
     """
 
     path: str
@@ -20,6 +21,7 @@ class Disk:
     format: str = "raw"
     read_only: bool = False
     discard: bool = False
+    volatile: bool = False
 
 
 @dataclass(frozen=True)

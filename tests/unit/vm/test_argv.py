@@ -127,3 +127,10 @@ def test_a_machine_without_shares_has_private_memory() -> None:
     words = argv.build(spec(), WIRING)
     assert values(words, "-object") == []
     assert "memory-backend" not in " ".join(words)
+
+
+def test_what_is_gone_with_the_machine_need_not_get_to_the_medium() -> None:
+    words = argv.build(spec(disks=(Disk("/u", "upper", volatile=True), Disk("/v", "v"))), WIRING)
+    upper, volume = (json.loads(value) for value in values(words, "-blockdev"))
+    assert upper["cache"] == {"no-flush": True}
+    assert "cache" not in volume

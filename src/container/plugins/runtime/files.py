@@ -89,7 +89,7 @@ class Reader:
             await vm.shutdown(grace=POWER_OFF_DEADLINE)
 
     def _make_disks(self) -> tuple[str, str]:
-        disk = upper.ensure(self._bundle, self._cache, self._launch.configuration.resources.storage)
+        disk = upper.of(self._launch.configuration, self._bundle, self._cache)
         return disk, build(self._launch.kernel, agent_path(), self._cache)
 
     async def _session(self, vm: VirtualMachine, tree: Tree, fd: int) -> None:

@@ -171,7 +171,7 @@ class Life:
         return attached
 
     def _make_disks(self) -> tuple[str, str]:
-        disk = upper.ensure(self._bundle, self._cache, self._launch.configuration.resources.storage)
+        disk = upper.of(self._launch.configuration, self._bundle, self._cache)
         return disk, build(self._launch.kernel, agent_path(), self._cache)
 
     async def _session(

@@ -48,7 +48,7 @@ def machine(
         kernel_arguments=tuple(configuration.kernel_arguments),
         disks=(
             Disk(launch.rootfs.disk, IMAGE, format="vmdk", read_only=True),
-            Disk(upper, UPPER, discard=True),
+            Disk(upper, UPPER, discard=True, volatile=configuration.auto_remove),
             *volumes,
         ),
         nics=tuple(nics),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal
 from container.linux.sparse import copy_sparse
+from container.model.container import ContainerConfiguration
 from container.store import atomic
 from container.store.locks import locked
 
@@ -24,20 +25,25 @@ MKE2FS_TIMEOUT = 60.0  # seconds
 # the guest's kernel. Few copies of the superblock keep the template below 1 MB.
 _OPTIONS = (
     *("-t", "ext4", "-b", "4096", "-m", "0"),
-    *("-O", "^resize_inode,sparse_super2"),
     *("-E", "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,root_owner=0:0"),
 )
 
 
-def ensure(bundle: str, cache: str, size: int | None = None) -> str:
+def of(configuration: ContainerConfiguration, bundle: str, cache: str) -> str:
+    """`ensure` for a container: without a journal when it is removed with its run (`--rm`)."""
+    return ensure(bundle, cache, configuration.resources.storage, once=configuration.auto_remove)
+
+
+def ensure(bundle: str, cache: str, size: int | None = None, *, once: bool = False) -> str:
     """Path of the bundle's upper disk: the one of an earlier start, else a new one of `size` bytes. Blocks.
 
+    `once`: it goes with its only run, so it gets no journal, which is there to survive a crash.
     Templates are kept in `cache`. Raises ContainerError: unsupported without mke2fs, else internalError.
     """
     path = os.path.join(bundle, NAME)
     if os.path.exists(path):
         return path
-    template = _template(cache, size or DEFAULT_SIZE)
+    template = _template(cache, size or DEFAULT_SIZE, once)
     temporary = atomic.sibling(path)
     try:
         with contextlib.ExitStack() as stack:
@@ -63,8 +69,8 @@ async def trim(guest: "GuestClient", bundle: str, *, timeout: float) -> None:
             await guest.trim(timeout=timeout)
 
 
-def _template(cache: str, size: int) -> str:
-    path = os.path.join(cache, f"upper-{size}.ext4")
+def _template(cache: str, size: int, once: bool) -> str:
+    path = os.path.join(cache, f"upper-{size}{'-once' if once else ''}.ext4")
     if os.path.exists(path):
         return path
     try:
@@ -75,19 +81,20 @@ def _template(cache: str, size: int) -> str:
         if not os.path.exists(path):
             temporary = atomic.sibling(path)
             try:
-                _make_file_system(temporary, size)
+                _make_file_system(temporary, size, once)
                 os.rename(temporary, path)
             finally:
                 _unlink(temporary)
     return path
 
 
-def _make_file_system(path: str, size: int) -> None:
+def _make_file_system(path: str, size: int, once: bool) -> None:
     program = shutil.which("mke2fs", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     if program is None:
         raise ContainerError(ErrorCode.UNSUPPORTED, "mke2fs is not installed: install the package e2fsprogs")
-    journal = ("-J", f"size={JOURNAL >> 20}") if size >= 16 * JOURNAL else ()
-    argv = [program, "-q", "-F", *_OPTIONS, *journal, path, f"{size // 1024}k"]
+    features = "^resize_inode,sparse_super2" + (",^has_journal" if once else "")
+    journal = ("-J", f"size={JOURNAL >> 20}") if size >= 16 * JOURNAL and not once else ()
+    argv = [program, "-q", "-F", *_OPTIONS, "-O", features, *journal, path, f"{size // 1024}k"]
     try:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MKE2FS_TIMEOUT, check=False

@@ -87,3 +87,20 @@ def test_a_failing_mke2fs_is_quoted_and_leaves_nothing(bundle, cache):
 def test_a_bundle_that_is_gone_is_an_error_with_its_path(tmp_path, cache):
     with pytest.raises(ContainerError, match="absent"):
         upper.ensure(str(tmp_path / "absent"), cache, 64 * MEGABYTE)
+
+
+def test_the_disk_of_a_container_that_goes_with_its_run_has_no_journal(bundle, cache):
+    path = upper.ensure(bundle, cache, 64 * MEGABYTE, once=True)
+    assert "has_journal" not in features(path)
+    checked = subprocess.run(["/sbin/e2fsck", "-f", "-n", path], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_other_disk_has_a_journal(bundle, cache, tmp_path):
+    upper.ensure(str(tmp_path), cache, 64 * MEGABYTE, once=True)
+    assert "has_journal" in features(upper.ensure(bundle, cache, 64 * MEGABYTE))
+
+
+def features(path):
+    shown = subprocess.run(["/sbin/dumpe2fs", "-h", path], capture_output=True, text=True, check=True).stdout
+    return next(line for line in shown.splitlines() if line.startswith("Filesystem features"))
