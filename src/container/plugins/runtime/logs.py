@@ -63,7 +63,7 @@ class LogWriter:
             os.close(self._fd)
             self._fd = -1
 
-    def _append(self, records: bytes) -> None:
+    def _append(self, records: bytes | memoryview) -> None:
         if self._fd < 0:
             return
         try:
@@ -81,6 +81,9 @@ class LogWriter:
             self._losing = True  # the next record begins a new line, whatever half of one is there
 
     def _rotate(self) -> None:
+        # The name is freed before it is taken: ext4 writes out a file at once when it is renamed over another one.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path if self._files == 1 else f"{self._path}.{self._files - 1}")
         for number in range(self._files - 1, 0, -1):
             source = self._path if number == 1 else f"{self._path}.{number - 1}"
             with contextlib.suppress(FileNotFoundError):
@@ -102,8 +105,8 @@ class LogWriter:
         return f"{self._second_text}.{nanoseconds:09d}Z"
 
 
-def encode(data: bytes, stream: str, now: str) -> bytes:
-    """Records for `data`, one a line; all lines at once, because a Python loop would be the bottleneck."""
+def encode(data: bytes, stream: str, now: str) -> "bytes | memoryview":
+    """Records for `data`, one a line: all lines at once and few copies, for short lines grow 36-fold."""
     text = data.decode("utf-8", "replace")
     ended = text.endswith("\n")
     head, tail = b'{"log":"', f'","stream":"{stream}","time":"{now}"}}\n'.encode()
@@ -113,6 +116,9 @@ def encode(data: bytes, stream: str, now: str) -> bytes:
             encode_basestring(line)[1:-1].encode() for line in text[: -1 if ended else None].split("\n")
         )
     else:
-        marked = text[: -1 if ended else None].replace("\n", _MARK)
-        body = encode_basestring(marked)[1:-1].encode().replace(_MARK.encode(), between)
-    return head + body + (b"\\n" if ended else b"") + tail
+        marked = encode_basestring(text.replace("\n", _MARK))[1:-1].encode()
+        if ended:
+            records = (_MARK.encode() + marked).replace(_MARK.encode(), between)
+            return memoryview(records)[len(between) - len(head) : len(records) - len(head)]
+        body = marked.replace(_MARK.encode(), between)
+    return b"".join((head, body, b"\\n" if ended else b"", tail))

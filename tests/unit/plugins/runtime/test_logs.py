@@ -115,7 +115,7 @@ def test_a_full_disk_loses_records_not_the_container(path, monkeypatch, caplog):
 def test_every_byte_string_comes_back(pieces):
     data = b"".join(pieces)
     if data:
-        encoded = logs.encode(data, "stdout", "2026-01-01T00:00:00Z")
+        encoded = bytes(logs.encode(data, "stdout", "2026-01-01T00:00:00Z"))
         lines = encoded.splitlines(keepends=True)
         assert all(line.endswith(b"\n") for line in lines)
         assert "".join(json.loads(line)["log"] for line in encoded.split(b"\n")[:-1]) == data.decode("utf-8", "replace")
@@ -133,3 +133,15 @@ def test_logging_is_quick(path, line):
     taken = time.process_time() - begin
     log.close()
     assert 50 * len(chunk) / taken > 5e6  # bytes a second of CPU; 20 and more on an idle machine
+
+
+def test_rotation_never_renames_over_a_file(path, monkeypatch):
+    """ext4 would write such a file out at once."""
+    rename, taken = os.rename, []
+    monkeypatch.setattr(logs.os, "rename", lambda old, new: (taken.append(os.path.exists(new)), rename(old, new)))
+    log = LogWriter(path, limit=1000, files=3)
+    for number in range(100):
+        log.write(b"%d\n" % number, "stdout")
+    log.close()
+    assert len(taken) > 6
+    assert not any(taken)
