@@ -123,6 +123,8 @@ def _names(key: str, suffix: str = "") -> Callable[[dict[str, Any], str], None]:
 def _pairs(text: str) -> dict[str, str]:
     if "=" not in text.split(None, 1)[0]:
         key, _, value = text.partition(" ")
+        if not value.strip():
+            raise ValueError("expected key=value")
         return {key: value.strip()}
     pairs = [word.partition("=") for word in shlex.split(text)]
     if not all(equals for _, equals, _ in pairs):
