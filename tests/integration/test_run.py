@@ -59,10 +59,10 @@ def test_a_hundred_megabytes_come_out_to_the_byte(system: System, box: str) -> N
     assert seen.hexdigest() == expected
 
 
-def test_options_shape_the_process(system: System, tmp_path: Path) -> None:
-    env_file = tmp_path / "env"
+def test_options_shape_the_process(system: System) -> None:
+    env_file = system.base / "env"  # a place that the system's user may read
     env_file.write_text("# comment\nFROM_FILE=a b\nBOTH=file\n")
-    tmp_path.chmod(0o755)
+    env_file.chmod(0o644)
     script = 'id -u; id -g; pwd; echo "$FROM_FILE/$BOTH"; cat /proc/sys/kernel/hostname; ulimit -n'
     output = system.output(
         *("run", "--rm", *SMALL, "--name", "shaped", "-u", "nobody:staff", "-w", "/tmp", "--env-file", str(env_file)),
@@ -144,11 +144,8 @@ def test_kill_ends_a_container_and_the_exit_code_tells(system: System) -> None:
     system.run("delete", "victim")
 
 
-def test_cidfile_labels_and_names(system: System, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(parent.stat().st_mode | 0o755)
-    cidfile = tmp_path / "cid"
+def test_cidfile_labels_and_names(system: System) -> None:
+    cidfile = system.base / "home" / "cid"
     name = system.output("create", "--cidfile", str(cidfile), "-l", "a=1", "-l", "b", *SMALL, "busybox", "true")
     assert cidfile.read_text() == name
     assert system.inspect(name)["configuration"]["labels"] == {"a": "1", "b": ""}
