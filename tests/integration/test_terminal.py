@@ -89,7 +89,7 @@ def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: 
     terminal.type("clear; jobs", "Enter")
     terminal.wait_for("sleep 1001")
     terminal.type("clear; fg", "Enter")
-    terminal.wait_for("sh -c")
+    assert settle(terminal.screen, lambda screen: screen.startswith("sh -c"), 60).startswith("sh -c")
     terminal.type("C-c")
     terminal.wait_for_prompt("/ #")
     terminal.type("exit 5", "Enter")
