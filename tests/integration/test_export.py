@@ -117,6 +117,19 @@ def test_changes_of_an_image_that_are_none(system: System, changed: str) -> None
     assert "committed" not in system.output("image", "list")
 
 
+def test_writes_wait_while_a_container_is_exported(system: System, changed: str) -> None:
+    """And go on afterwards, also when the export is given up."""
+    writer = system.popen("exec", changed, "sh", "-c", "sleep 1; echo done > /stamp")
+    with system.popen("export", changed, stdout=subprocess.PIPE) as export:
+        assert export.stdout is not None
+        export.stdout.read(100_000)
+        time.sleep(3)
+        assert writer.poll() is None
+        export.kill()
+    writer.wait(30)
+    assert system.output("exec", changed, "head", "/stamp") == "done"
+
+
 def test_a_stop_does_not_wait_for_an_export(system: System) -> None:
     system.run("run", "-d", "--name", "leaving", *SMALL, "busybox", "sh", "-c", "while :; do echo x > /f; done")
     with system.popen("export", "leaving", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as export:

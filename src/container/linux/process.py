@@ -81,6 +81,8 @@ def _child(
 ) -> NoReturn:
     try:
         failure = settle(fds, failure, new_session=new_session)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
         if death_signal is not None:
             die_with(parent, death_signal)
         if listen_pid:
@@ -93,15 +95,14 @@ def _child(
 
 
 def settle(fds: Mapping[int, int], keep: int | None = None, *, new_session: bool = True) -> int:
-    """Make of a fresh fork what a service expects: own session, descriptors as in `spawn`, default signals, `/`.
+    """Make of a fresh fork what a service expects: own session, descriptors as in `spawn`, no signal blocked, `/`.
 
-    Of all other descriptors from 3 on only `keep` stays open; returns its new number. Raises OSError.
+    Of all other descriptors from 3 on only `keep` stays open; returns its new number. What signals do is left alone: a
+    fork that goes on in Python must ignore SIGPIPE as every interpreter does. Raises OSError.
     """
     if new_session:
         os.setsid()
     kept = _place(fds, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if keep is None else keep)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.chdir("/")
     if keep is None:

@@ -18,11 +18,12 @@ from .test_supervisor import ask, status, until
 
 SERVER = "container.supervisor.forkserver"
 MODULE = """
-import json, os, socket, sys
+import json, os, signal, socket, sys
 IMPORTED_BY = os.getpid()
 def main():
     assert os.environ["LISTEN_PID"] == str(os.getpid()) and os.environ["LISTEN_FDS"] == "1"
     assert sys.argv[1:2] == ["start"] and os.getcwd() == "/" and os.getsid(0) == os.getpid()
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     print("forked" if IMPORTED_BY != os.getpid() else "executed", os.environ["MARK"], flush=True)
     listener = socket.socket(fileno=3)
     while True:
