@@ -79,6 +79,9 @@ def rich() -> list[bytes]:
         directory("gone", 0o700, uid=1, mtime=51),
         member("gone/again", b"g", mtime=52),
         member("opaque/.wh.young"),
+        link("kept/ping", "bin/ping", tarfile.LNKTYPE),
+        link("kept/six", "bin/four", tarfile.LNKTYPE),
+        member("bin/.wh.five"),
         link("kept/implied/link", "../../bin/" + "s" * 150, mode=0o777, mtime=53),
         directory("srv", 0o755, mtime=54),
     )

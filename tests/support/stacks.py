@@ -22,7 +22,20 @@ Member = tuple[tarfile.TarInfo, bytes]
 
 CAPABILITY = "\x01\x00\x00\x02\x00\x04\x00\x00" + "\x00" * 12  # cap_net_bind_service+ep, linux/capability.h revision 2
 NAMES = ("a", "b", "c", "d d", "ü", "n" * 120)
-KINDS = ("file", "file", "directory", "directory", "symlink", "hardlink", "device", "fifo", "whiteout", "opaque")
+KINDS = (
+    "file",
+    "file",
+    "directory",
+    "directory",
+    "symlink",
+    "hardlink",
+    "borrow",
+    "borrow",
+    "device",
+    "fifo",
+    "whiteout",
+    "opaque",
+)
 
 _paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
 _owners = st.sampled_from([0, 1000, 70000])
@@ -57,8 +70,8 @@ class _Layer:
     def _add(self, kind: str, path: str) -> None:
         if kind != "directory" and any(own.startswith(f"{path}/") for own in self._own):
             return
-        targets = [own for own, other in self._own.items() if other == "file"]
-        if kind == "hardlink" and not targets:
+        targets = self._lower_files(path) if kind == "borrow" else self._files()
+        if kind in ("hardlink", "borrow") and not targets:
             return
         self.members.append(self._member(kind, path, targets))
         self._own[path] = kind
@@ -69,6 +82,14 @@ class _Layer:
             self._drop(path)
         self._tree[path] = "directory" if kind == "directory" else "other"
 
+    def _files(self) -> list[str]:
+        return [own for own, kind in self._own.items() if kind in ("file", "borrow")]
+
+    def _lower_files(self, path: str) -> list[str]:
+        """What lower layers have and is still there when something comes to be at `path`."""
+        lower = (other for other, kind in self._tree.items() if kind == "other" and other not in self._own)
+        return [other for other in lower if not f"{other}/".startswith(f"{path}/")]
+
     def _member(self, kind: str, path: str, targets: list[str]) -> Member:
         draw = self._draw
         common = {"uid": draw(_owners), "gid": draw(_owners), "mtime": draw(_times)}
@@ -77,7 +98,7 @@ class _Layer:
             return directory(path, draw(modes), xattrs=draw(_xattrs), **common)
         if kind == "symlink":
             return link(path, draw(st.sampled_from(["a", "/b", "../c", "n" * 150, "a/../../ü"])), mode=0o777, **common)
-        if kind == "hardlink":
+        if kind in ("hardlink", "borrow"):
             return link(path, draw(st.sampled_from(targets)), tarfile.LNKTYPE)
         if kind == "device":
             major, minor = draw(st.sampled_from([(1, 3), (8, 1), (259, 70000)]))

@@ -1,7 +1,8 @@
 """What is kept of a built layer beside its squashfs: its directories, for the layers that are put on top of it.
 
 A layer may have files in a directory that it does not list; that directory then looks as the layers below make it look,
-so that the same layer can have different forms on different bases. A form is named by its `variant`.
+so that the same layer can have different forms on different bases; and so can one that takes up files of lower layers.
+A form is named by its `variant`.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from container.oci.digest import hex_of
 from container.oci.layertree import DEFAULT_DIRECTORY, LayerTree
 from container.oci.tarheader import Entry
 
@@ -25,12 +27,13 @@ class LayerIndex:
     implied: list[bytes]  # sorted
     opaque: frozenset[bytes]  # hide what lower layers have in them
     hidden: frozenset[bytes]  # removed from lower layers, even if the layer has them anew
+    borrows: bool = False  # has hard links to files of lower layers
 
     @classmethod
     def of(cls, tree: LayerTree) -> "LayerIndex":
         """The index of a complete tree."""
         listed = {path: entry for path, entry in tree.directories.items() if entry is not None}
-        return cls(listed, tree.implied(), frozenset(tree.opaque), frozenset(tree.whiteouts))
+        return cls(listed, tree.implied(), frozenset(tree.opaque), frozenset(tree.whiteouts), bool(tree.borrowed))
 
     def to_json(self) -> dict[str, Any]:
         """For `<diff-id>.json`; names that are not UTF-8 have surrogates."""
@@ -39,6 +42,7 @@ class LayerIndex:
             "implied": [os.fsdecode(path) for path in self.implied],
             "opaque": sorted(os.fsdecode(path) for path in self.opaque),
             "hidden": sorted(os.fsdecode(path) for path in self.hidden),
+            "borrows": self.borrows,
         }
 
     @classmethod
@@ -49,11 +53,22 @@ class LayerIndex:
             [os.fsencode(path) for path in data["implied"]],
             frozenset(os.fsencode(path) for path in data["opaque"]),
             frozenset(os.fsencode(path) for path in data["hidden"]),
+            bool(data.get("borrows")),
         )
 
     def resolve(self, below: Sequence["LayerIndex"]) -> dict[bytes, Entry]:
         """Metadata of the implied directories on top of the layers `below`, the lowest first."""
         return {path: self._look_up(path, below) for path in self.implied}
+
+    def variant(self, below: Sequence["LayerIndex"], chain: str) -> str:
+        """The name of the form that the layer takes on top of `below`; `chain` is the chain-id of the stack with it."""
+        if self.borrows:
+            return hex_of(chain)
+        if not self.implied:
+            return _NO_IMPLIED
+        resolved = self.resolve(below)
+        text = json.dumps([[os.fsdecode(path), _encode(entry)] for path, entry in sorted(resolved.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _look_up(self, path: bytes, below: Sequence["LayerIndex"]) -> Entry:
         ancestors = _ancestors(path)
@@ -66,14 +81,6 @@ class LayerIndex:
             if path in layer.hidden or ancestors & layer.hidden or ancestors & layer.opaque:
                 break
         return DEFAULT_DIRECTORY
-
-
-def variant(resolved: dict[bytes, Entry]) -> str:
-    """The name of the form that a layer takes with this metadata of its implied directories."""
-    if not resolved:
-        return _NO_IMPLIED
-    text = json.dumps([[os.fsdecode(path), _encode(entry)] for path, entry in sorted(resolved.items())])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _ancestors(path: bytes) -> set[bytes]:

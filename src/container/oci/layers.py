@@ -6,37 +6,23 @@ that replaces an earlier one is read again. Everything here blocks; run it in a 
 """
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
-from container.oci import compression, layerindex, squashfs, tarheader
-from container.oci.ahead import ahead
+from container.errors import ContainerError
+from container.oci import layerstream, layertree, squashfs, tarheader
+from container.oci.borrow import Files, Loans
 from container.oci.digest import hex_of
 from container.oci.layerindex import LayerIndex
+from container.oci.layerstream import Open
 from container.oci.layertree import LayerTree
 from container.oci.pipes import Cancellation
+from container.oci.tarheader import Entry
 from container.oci.tarstream import TarReader
 from container.store import atomic
 
 SQUASHFS = ".squashfs"
 _OWNER_MARK = b".container-root-owner"  # a whiteout: overlayfs never shows it
-
-
-Open = Callable[[Cancellation], AbstractContextManager[Callable[[int], bytes]]]  # a `read(count)`; may wait for bytes
-
-
-def stored(path: str) -> Open:
-    """How to open a layer that is a file."""
-
-    @contextlib.contextmanager
-    def opened(_: Cancellation) -> Iterator[Callable[[int], bytes]]:
-        with open(path, "rb", buffering=0) as file:
-            yield file.read
-
-    return opened
 
 
 class _Replaced(Exception):
@@ -60,12 +46,12 @@ class LayerStore:
         except (ContainerError, KeyError, TypeError, ValueError, AttributeError):
             return None
 
-    def find(self, diff_id: str, below: Sequence[LayerIndex]) -> str | None:
-        """Path of the form that the layer takes on top of `below`, if it is there."""
+    def find(self, diff_id: str, below: Sequence[LayerIndex], chain: str) -> str | None:
+        """Path of the form that the layer takes on top of `below` (`LayerIndex.variant`), if it is there."""
         index = self.index(diff_id)
         if index is None:
             return None
-        path = self.path(diff_id, layerindex.variant(index.resolve(below)))
+        path = self.path(diff_id, index.variant(below, chain))
         return path if os.path.exists(path) else None
 
     def collect(self, diff_ids: set[str]) -> int:
@@ -89,7 +75,10 @@ class LayerStore:
 
 
 class LayerBuild:
-    """One layer in the making: `feed`, then `finish`. A context manager; leaving it earlier leaves nothing behind."""
+    """One layer in the making: `feed`, then `finish`; between them, when the layer borrows, `borrow` and `take_up`.
+
+    A context manager; leaving it earlier leaves nothing behind.
+    """
 
     def __init__(
         self, store: LayerStore, blob: Open, diff_id: str, cancellation: Cancellation, progress: Callable[[int], None]
@@ -100,7 +89,6 @@ class LayerBuild:
         self._diff_id = diff_id
         self._cancellation = cancellation
         self._progress = progress
-        self._what = f"layer {diff_id}"
         self._tree = LayerTree(_raise_replaced)
         self._stack = contextlib.ExitStack()
         self._temporary = atomic.sibling(os.path.join(store.directory, hex_of(diff_id)))
@@ -126,78 +114,76 @@ class LayerBuild:
             self._pass(LayerTree(_ignore), frozenset(replaced), emit=True)
         return LayerIndex.of(self._tree)
 
-    def finish(self, resolved: dict[bytes, tarheader.Entry]) -> str:
-        """Add the directories, with `resolved` for the implied ones, and put the squashfs in place: its path."""
+    def borrow(self, below: Files) -> Loans:
+        """What the hard links of the layer need of the layers `below`. Raises as `Files.add`."""
+        with layerstream.translated(self._diff_id):
+            loans = below.lend(self._tree)
+        for paths in (paths for members in loans.values() for paths in members.values()):
+            for path in paths:
+                self._tree.imply(path)
+        return loans
+
+    def take_up(self, blob: Open, diff_id: str, loan: Mapping[int, Sequence[bytes]]) -> None:
+        """Copy members of a lower layer into this one, under the names that `loan` gives. Raises as `feed`."""
+        with layerstream.members(blob, diff_id, self._cancellation) as reader, self._piping():
+            for ordinal, entry in enumerate(reader):
+                if paths := loan.get(ordinal):
+                    self._tree.owners.update((entry.uid, entry.gid))
+                    self._write(layertree.checked(entry, paths[0]), reader)
+                    for path in paths[1:]:
+                        self._write(Entry(path, tarheader.LINK, link=paths[0]), reader)
+
+    def finish(self, below: Sequence[LayerIndex], chain: str) -> str:
+        """Add the directories, as they are on top of `below`, and put the squashfs in place: its path.
+
+        `chain` is the chain-id of the stack. Raises ContainerError(internal).
+        """
+        index = LayerIndex.of(self._tree)
+        resolved = index.resolve(below)
         root = self._tree.directories[b""] or resolved[b""]
         owners = {*self._tree.owners, os.getuid(), os.getgid()}  # sqfstar gives the root to its caller first
-        with self._translated():
+        with layerstream.translated(self._diff_id), self._piping():
             for entry in self._tree.closing(resolved.__getitem__):
                 owners.update((entry.uid, entry.gid))
                 self._sqfstar.writer.write(tarheader.build(entry))
             if not {root.uid, root.gid} <= owners:
-                mark = tarheader.Entry(_OWNER_MARK, tarheader.CHARACTER, mode=0, uid=root.uid, gid=root.gid)
+                mark = Entry(_OWNER_MARK, tarheader.CHARACTER, mode=0, uid=root.uid, gid=root.gid)
                 self._sqfstar.writer.write(tarheader.build(mark))
             self._sqfstar.writer.write(tarheader.ZERO_BLOCK * 2)
             self._sqfstar.finish()
             self._stack.callback(_unlink, self._temporary)
             squashfs.set_root(self._temporary, root)
-            final = self._store.path(self._diff_id, layerindex.variant(resolved))
-            self._store.keep(self._diff_id, LayerIndex.of(self._tree))
+            final = self._store.path(self._diff_id, index.variant(below, chain))
+            self._store.keep(self._diff_id, index)
             os.rename(self._temporary, final)
             atomic.sync_directory(self._store.directory)
         return final
 
     def _pass(self, tree: LayerTree, skip: frozenset[int], *, emit: bool) -> None:
         self._tree = tree
-        digest = hashlib.sha256()
-        with self._translated(), Cancellation(self._cancellation) as stop, self._blob(stop) as blob:
+        with layerstream.members(self._blob, self._diff_id, self._cancellation, self._progress) as reader:
             if emit:
-                self._sqfstar = self._stack.enter_context(squashfs.Sqfstar(self._temporary, self._what))
-            with (
-                compression.decompressed(lambda: self._read(blob, stop), self._what) as plain,
-                ahead(lambda: _hashed(plain(), digest), stop) as read,
-            ):
-                self._members(TarReader(read), skip, emit)
-            if f"sha256:{digest.hexdigest()}" != self._diff_id:
-                raise invalid_argument(
-                    f"{self._what} is corrupt: its contents have the digest sha256:{digest.hexdigest()}"
-                )
+                self._sqfstar = self._stack.enter_context(squashfs.Sqfstar(self._temporary, f"layer {self._diff_id}"))
+            with self._piping():
+                for ordinal, entry in enumerate(reader):
+                    placed = tree.add(entry, ordinal)
+                    if placed is not None and emit and ordinal not in skip:
+                        self._write(placed, reader)
 
-    def _members(self, reader: TarReader, skip: frozenset[int], emit: bool) -> None:
-        for ordinal, entry in enumerate(reader):
-            placed = self._tree.add(entry, ordinal)
-            if placed is not None and emit and ordinal not in skip:
-                write = self._sqfstar.writer.write
-                write(tarheader.build(placed))
-                if placed.size:
-                    for chunk in reader.data():
-                        write(chunk)
-                    write(tarheader.padding(placed.size))
-        reader.drain()
-
-    def _read(self, blob: Callable[[int], bytes], stop: Cancellation) -> bytes:
-        stop.check()
-        data = blob(compression.CHUNK)
-        self._progress(len(data))
-        return data
+    def _write(self, entry: Entry, reader: TarReader) -> None:
+        write = self._sqfstar.writer.write
+        write(tarheader.build(entry))
+        if entry.size:
+            for chunk in reader.data():
+                write(chunk)
+            write(tarheader.padding(entry.size))
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _piping(self) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError as error:
             raise self._sqfstar.failure() from error
-        except ContainerError as error:
-            if error.code is ErrorCode.INVALID_ARGUMENT and self._diff_id not in error.message:
-                raise invalid_argument(f"{self._what} is corrupt: {error.message}") from error
-            raise
-        except OSError as error:
-            raise internal(f"cannot unpack {self._what}: {error.strerror}") from error
-
-
-def _hashed(data: bytes, digest: "hashlib._Hash") -> bytes:
-    digest.update(data)
-    return data
 
 
 def _raise_replaced(_: int) -> None:

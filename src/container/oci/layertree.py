@@ -3,7 +3,7 @@
 `LayerTree.add` takes each member and answers what of it belongs in the squashfs stream now: non-directories at once
 under their clean path, directories and whiteouts later (`closing`), because both can be changed by a later member.
 Symbolic links inside the layer are followed in the directory part of names, `..` stops at the root: no name leaves
-the layer.
+the layer. A hard link to a file that only lower layers have is `borrowed`, and not in the stream (see `borrow`).
 """
 
 from collections.abc import Callable, Iterator
@@ -35,9 +35,11 @@ class LayerTree:
         self.directories: dict[bytes, Entry | None] = {b"": None}  # None: implied by what is below it
         self.opaque: set[bytes] = set()
         self.whiteouts: set[bytes] = set()
+        self.borrowed: dict[bytes, bytes] = {}  # hard links to files of lower layers, with these
         self.owners: set[int] = set()  # uids and gids in the stream
         self._others: dict[bytes, int] = {}
         self._symlinks: dict[bytes, bytes] = {}
+        self._links: dict[bytes, int] = {}  # hard links, with the ordinal of the file
         self._linked: set[int] = set()
         self._replaced = replaced
 
@@ -47,7 +49,7 @@ class LayerTree:
         if not base:
             if entry.kind != tarheader.DIRECTORY:
                 raise invalid_argument(f"tar member {show(entry.name)} replaces the root directory")
-            self.directories[b""] = _checked(entry, b"")
+            self.directories[b""] = checked(entry, b"")
             return None
         if base.startswith(WHITEOUT):
             self._whiteout(parent, base)
@@ -55,7 +57,7 @@ class LayerTree:
         path = parent + b"/" + base if parent else base
         if len(base) > _MAX_NAME or len(path) > _MAX_PATH:
             raise invalid_argument(f"the name of tar member {show(entry.name)} is too long")
-        entry = _checked(entry, path)
+        entry = checked(entry, path)
         if entry.kind == tarheader.DIRECTORY:
             if path in self._others:
                 self._remove(path)
@@ -63,8 +65,7 @@ class LayerTree:
             return None
         if path in self._others or path in self.directories:
             self._remove(path)
-        self._put(entry, ordinal)
-        return entry
+        return entry if self._put(entry, ordinal) else None
 
     def closing(self, implied: Callable[[bytes], Entry]) -> Iterator[Entry]:
         """The directories but the root, then the whiteouts; `implied` gives the metadata of an unlisted directory."""
@@ -86,28 +87,58 @@ class LayerTree:
         """Paths of lower layers that this layer removes and does not have itself."""
         return self.whiteouts - self.directories.keys() - self._others.keys()
 
+    def files(self) -> Iterator[tuple[bytes, int, bytes | None]]:
+        """What the layer has itself but directories: path, ordinal of the member that it is, target if a symlink."""
+        for path, ordinal in self._others.items():
+            if path not in self.borrowed:
+                yield path, self._links.get(path, ordinal), self._symlinks.get(path)
+
+    def hides(self, path: bytes) -> bool:
+        """Whether a file of a lower layer at `path` can no longer be seen."""
+        if path in self.whiteouts or path in self.directories or path in self._others:
+            return True
+        while path:
+            path = path.rpartition(b"/")[0]
+            if path in self.opaque or path in self.whiteouts or path in self._others:
+                return True
+        return False
+
+    def imply(self, path: bytes) -> None:
+        """Have the directories that `path` is in."""
+        while path:
+            path = path.rpartition(b"/")[0]
+            self.directories.setdefault(path, None)
+
     def implied(self) -> list[bytes]:
         """Directories that the layer has but does not list, sorted; may include the root."""
         return sorted(path for path, entry in self.directories.items() if entry is None)
 
-    def _put(self, entry: Entry, ordinal: int) -> None:
+    def _put(self, entry: Entry, ordinal: int) -> bool:
+        """Note what is no directory; returns whether it belongs in the stream."""
         path = entry.name
         if entry.kind == tarheader.LINK:
-            parent, base = self._place(entry.link)
-            target = parent + b"/" + base if parent else base
-            if target not in self._others:
-                raise invalid_argument(
-                    f"tar member {show(path)} is a hard link to {show(entry.link)}, which the layer does not have"
-                )
-            entry.link = target
-            self._linked.add(self._others[target])
-            if target in self._symlinks:
-                self._symlinks[path] = self._symlinks[target]
-        elif entry.kind == tarheader.SYMLINK:
+            return self._link(entry, ordinal)
+        if entry.kind == tarheader.SYMLINK:
             self._symlinks[path] = entry.link
-        if entry.kind != tarheader.LINK:
-            self.owners.update((entry.uid, entry.gid))
+        self.owners.update((entry.uid, entry.gid))
         self._others[path] = ordinal
+        return True
+
+    def _link(self, entry: Entry, ordinal: int) -> bool:
+        path, target = entry.name, resolve(entry.link, self._symlinks.get)
+        if target in self.directories:
+            raise invalid_argument(f"tar member {show(path)} is a hard link to the directory {show(entry.link)}")
+        here = target in self._others and target not in self.borrowed
+        self._others[path] = ordinal
+        if not here:
+            self.borrowed[path] = self.borrowed.get(target, target)
+            return False
+        entry.link = target
+        self._links[path] = self._links.get(target, self._others[target])
+        self._linked.add(self._others[target])
+        if target in self._symlinks:
+            self._symlinks[path] = self._symlinks[target]
+        return True
 
     def _remove(self, path: bytes) -> None:
         """Forget what is at `path` and below it."""
@@ -122,8 +153,9 @@ class LayerTree:
             doomed = [path]
         for name in doomed:
             self._symlinks.pop(name, None)
+            self._links.pop(name, None)
             ordinal = self._others.pop(name, None)
-            if ordinal is not None:
+            if self.borrowed.pop(name, None) is None and ordinal is not None:
                 if ordinal in self._linked:
                     raise ContainerError(
                         ErrorCode.UNSUPPORTED,
@@ -150,27 +182,42 @@ class LayerTree:
 
     def _directory(self, path: bytes) -> bytes:
         """The directory at `path`, symbolic links followed, missing parts made as implied."""
-        parts = path.split(b"/")[::-1]
-        here, links = b"", 0
-        while parts:
-            part = parts.pop()
-            if part == b"..":
-                here = here.rpartition(b"/")[0]
-                continue
-            step = here + b"/" + part if here else part
-            target = self._symlinks.get(step)
-            if target is not None:
-                links += 1
-                if links > _MAX_LINKS:
-                    raise invalid_argument(f"the directory {show(path)} leads through too many symbolic links")
-                here = b"" if target.startswith(b"/") else here
-                parts += [piece for piece in target.split(b"/") if piece not in (b"", b".")][::-1]
-            elif step in self._others:
+        path = follow(path, self._symlinks.get)
+        parts = path.split(b"/") if path else []
+        for step in (b"/".join(parts[:count]) for count in range(1, len(parts) + 1)):
+            if step in self._others:
                 raise invalid_argument(f"the layer has both a file {show(step)} and something in it")
-            else:
-                self.directories.setdefault(step, None)
-                here = step
-        return here
+            self.directories.setdefault(step, None)
+        return path
+
+
+def resolve(name: bytes, target: Callable[[bytes], bytes | None]) -> bytes:
+    """`name` as a path relative to the root, symbolic links followed in its directory part, as `follow` does."""
+    parent, _, base = clean(name).rpartition(b"/")
+    parent = follow(parent, target)
+    return parent + b"/" + base if parent else base
+
+
+def follow(path: bytes, target: Callable[[bytes], bytes | None]) -> bytes:
+    """Where the clean `path` leads; `target` tells that of a symbolic link. Raises ContainerError(invalidArgument)."""
+    parts = path.split(b"/")[::-1]
+    here, links = b"", 0
+    while parts:
+        part = parts.pop()
+        if part == b"..":
+            here = here.rpartition(b"/")[0]
+            continue
+        step = here + b"/" + part if here else part
+        leads = target(step)
+        if leads is None:
+            here = step
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise invalid_argument(f"the directory {show(path)} leads through too many symbolic links")
+        here = b"" if leads.startswith(b"/") else here
+        parts += [piece for piece in leads.split(b"/") if piece not in (b"", b".")][::-1]
+    return here
 
 
 def clean(name: bytes) -> bytes:
@@ -187,8 +234,8 @@ def clean(name: bytes) -> bytes:
     return b"/".join(parts)
 
 
-def _checked(entry: Entry, path: bytes) -> Entry:
-    """`entry` as squashfs can hold it, under its clean path."""
+def checked(entry: Entry, path: bytes) -> Entry:
+    """`entry` as squashfs can hold it, under its clean path. Raises ContainerError(invalidArgument)."""
     if b"\0" in path or b"\0" in entry.link or len(entry.link) > _MAX_PATH:
         raise invalid_argument(f"tar member {show(path)} has a malformed name or link")
     if entry.uid > _MAX_ID or entry.gid > _MAX_ID:

@@ -14,7 +14,8 @@ from support.ociarchive import digest, directory, link, member, tar
 
 from container.errors import ContainerError, ErrorCode
 from container.oci.layerindex import LayerIndex
-from container.oci.layers import LayerBuild, LayerStore, stored
+from container.oci.layers import LayerBuild, LayerStore
+from container.oci.layerstream import stored
 from container.oci.pipes import Cancellation, Cancelled
 
 Built = tuple[str, LayerIndex]
@@ -38,7 +39,7 @@ class Workshop:
             LayerBuild(self.store, stored(str(blob)), diff_id or digest(layer), cancellation, lambda _: None) as build,
         ):
             index = build.feed()
-            return build.finish(index.resolve(below or [])), index
+            return build.finish(below or [], digest(b"chain")), index
 
     def list(self, layer: bytes, below: list[LayerIndex] | None = None) -> dict[str, str]:
         return listing(self.build(layer, below)[0])
@@ -163,9 +164,9 @@ def test_unlisted_directories_look_as_lower_layers_make_them(workshop: Workshop)
     alone, _ = workshop.build(top)
     assert listing(alone)["/srv"] == "drwxr-xr-x 0/0 1970-01-01 00:00"
     assert alone != path
-    assert workshop.store.find(digest(top), [first, second]) == path
-    assert workshop.store.find(digest(top), []) == alone
-    assert workshop.store.find(digest(top), [first]) is None
+    assert workshop.store.find(digest(top), [first, second], digest(b"chain")) == path
+    assert workshop.store.find(digest(top), [], digest(b"chain")) == alone
+    assert workshop.store.find(digest(top), [first], digest(b"chain")) is None
 
 
 def test_a_directory_that_a_lower_layer_removed_starts_anew(workshop: Workshop) -> None:
@@ -240,7 +241,7 @@ def test_the_last_of_two_members_with_one_name_wins(workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([link("x", "lower/file", tarfile.LNKTYPE)], "hard link to lower/file, which the layer does not have"),
+        ([directory("d"), link("x", "d", tarfile.LNKTYPE)], "hard link to the directory d"),
         ([member("f", b""), member("f/x", b"")], "both a file f and something in it"),
         ([member("n" * 256, b"")], "is too long"),
         ([link("a", "b"), link("b", "a"), member("a/x", b"")], "too many symbolic links"),

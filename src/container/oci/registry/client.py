@@ -97,6 +97,20 @@ class RegistryClient:
             await asyncio.sleep(delay * random.uniform(0.75, 1.25) if wait is None else wait)  # noqa: S311
             delay = min(delay * 2, self.patience.longest_delay)
 
+    async def document(self, endpoint: Endpoint, request: Request, limit: int) -> tuple["ClientResponse", bytes]:
+        """A response and all of its body, asked for again when it breaks off. Raises as `request` and `body`."""
+        left, delay = self.patience.attempts, self.patience.first_delay
+        while True:
+            left -= 1
+            async with self.request(endpoint, request) as response:
+                try:
+                    return response, await self.body(response, limit)
+                except ContainerError as error:
+                    if not left or error.code is not ErrorCode.INTERRUPTED:
+                        raise
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, self.patience.longest_delay)
+
     async def chunks(self, response: "ClientResponse") -> AsyncIterator[bytes]:
         """The body of a response as it comes. Raises ContainerError: interrupted, timeout."""
         with self._transport.translated(str(response.url)):

@@ -60,10 +60,9 @@ class Repository:
         async def get(endpoint: Endpoint) -> tuple[Descriptor, bytes]:
             url = endpoint.url(f"{self.path}/manifests/{reference}")
             request = Request("GET", url, self.pull_scopes, {"Accept": _ACCEPT})
-            async with self.client.request(endpoint, request) as response:
-                data = await self.client.body(response, MAX_DOCUMENT)
-                kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-                promised = response.headers.get("Docker-Content-Digest", "")
+            response, data = await self.client.document(endpoint, request, MAX_DOCUMENT)
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+            promised = response.headers.get("Docker-Content-Digest", "")
             return _described(url, reference, kind, promised, data)
 
         return await self._anywhere(get)
@@ -90,8 +89,7 @@ class Repository:
 
         async def get(endpoint: Endpoint) -> bytes:
             url = endpoint.url(f"{self.path}/blobs/{descriptor.digest}")
-            async with self.client.request(endpoint, Request("GET", url, self.pull_scopes)) as response:
-                data = await self.client.body(response, MAX_DOCUMENT)
+            _, data = await self.client.document(endpoint, Request("GET", url, self.pull_scopes), MAX_DOCUMENT)
             if digests.of(data) != descriptor.digest:
                 raise _wrong(url, digests.of(data))
             return data

@@ -15,7 +15,7 @@ from container.model import reference as references
 from container.model.event import ImageEvent, Progress
 from container.model.image import Descriptor, Platform
 from container.oci.content import ContentStore
-from container.oci.layers import Open, stored
+from container.oci.layerstream import Open, stored
 from container.oci.partial import Damaged
 from container.oci.registry.client import RegistryClient
 from container.oci.registry.repository import Repository

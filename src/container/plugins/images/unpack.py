@@ -6,14 +6,18 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from container.model.image import Descriptor
+from container.oci import layerstream
+from container.oci.borrow import Files
 from container.oci.content import ContentStore
 from container.oci.digest import chain_id
 from container.oci.image import Variant
 from container.oci.layerindex import LayerIndex
-from container.oci.layers import LayerBuild, LayerStore, Open, stored
+from container.oci.layers import LayerBuild, LayerStore
+from container.oci.layerstream import Open, stored
 from container.oci.pipes import Cancellation
 from container.oci.rootfs import DiskStore, Part
 from container.plugins.images.tasks import Flights, Ticket, cancellable, in_thread
@@ -80,7 +84,7 @@ class Unpacker:
 
     async def _extend(self, variant: Variant, stack: list[str], count: Callable[[int], None], source: Source) -> Built:
         """The stack `stack`: its highest layer is made here, the others in their own flights, which began earlier."""
-        top, blob = stack[-1], variant.layers[len(stack) - 1]
+        top, chain = stack[-1], chain_id(stack)
         with contextlib.ExitStack() as held:
             below = held.enter_context(self._join(variant, stack[:-1], count, source)) if len(stack) > 1 else None
 
@@ -90,26 +94,43 @@ class Unpacker:
             index = await in_thread(self._layers.index, top)
             if index is not None:
                 under = await lower()
-                path = await in_thread(self._layers.find, top, under.indexes)
+                path = await in_thread(self._layers.find, top, under.indexes, chain)
                 if path is not None:
-                    count(blob.size)
+                    count(variant.layers[len(stack) - 1].size)
                     return Built([*under.paths, path], [*under.indexes, index])
-            return await self._build(source, blob, top, lower, count)
+            return await self._build(source, variant.layers[: len(stack)], stack, lower, count)
 
     async def _build(
         self,
         source: Source,
-        blob: Descriptor,
-        diff_id: str,
+        blobs: list[Descriptor],
+        diff_ids: list[str],
         lower: Callable[[], Awaitable[Built]],
         count: Callable[[int], None],
     ) -> Built:
         with contextlib.ExitStack() as stack:
             cancellation = stack.enter_context(Cancellation())
-            async with source.reading(blob) as opened:  # left before others are waited for: they may need the place
-                build = stack.enter_context(LayerBuild(self._layers, opened, diff_id, cancellation, count))
+            async with source.reading(
+                blobs[-1]
+            ) as opened:  # left before others are waited for: they may need the place
+                build = stack.enter_context(LayerBuild(self._layers, opened, diff_ids[-1], cancellation, count))
                 index = await cancellable(cancellation, build.feed)
             under = await lower()
-            resolved = index.resolve(under.indexes)
-            path = await cancellable(cancellation, lambda: build.finish(resolved))
+            if index.borrows:
+                await _borrow(build, source, list(zip(blobs, diff_ids, strict=True))[:-1], cancellation)
+            path = await cancellable(cancellation, lambda: build.finish(under.indexes, chain_id(diff_ids)))
         return Built([*under.paths, path], [*under.indexes, index])
+
+
+async def _borrow(
+    build: LayerBuild, source: Source, below: list[tuple[Descriptor, str]], cancellation: Cancellation
+) -> None:
+    """Take up what the layer's hard links need of the layers below it, which are read again."""
+    files = Files()
+    for blob, diff_id in below:
+        async with source.reading(blob) as opened:
+            files.add(await cancellable(cancellation, partial(layerstream.tree, opened, diff_id, cancellation)))
+    for number, loan in build.borrow(files).items():
+        blob, diff_id = below[number]
+        async with source.reading(blob) as opened:
+            await cancellable(cancellation, partial(build.take_up, opened, diff_id, loan))

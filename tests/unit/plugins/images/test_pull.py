@@ -219,6 +219,13 @@ async def test_errors_of_the_server_are_tried_again(shop: Shop, registry: FakeRe
     await shop.pull(registry.add("app", "1", image()))
 
 
+async def test_a_document_that_breaks_off_is_fetched_again(shop: Shop, registry: FakeRegistry) -> None:
+    reference = registry.add("app", "1", image())
+    registry.fail(BLOBS, cut(10), 2)  # the config is the first blob to be asked for
+    await shop.pull(reference)
+    assert await shop.content(reference, "bin/sh") == NOISE
+
+
 async def test_a_server_that_goes_on_failing_is_reported(shop: Shop, registry: FakeRegistry) -> None:
     registry.fail(f"{BLOBS}{layer_digest(TOP)}", status(502, b"<html>bad</html>"), times=50)
     error = await refused(shop, registry.add("app", "1", image()))

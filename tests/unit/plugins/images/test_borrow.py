@@ -1,0 +1,96 @@
+"""Layers with hard links to files of lower layers, which they take up: by pull and by load, on one base and another."""
+
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fakeregistry import FakeRegistry, cut
+from support.ociarchive import ImageFiles, layout, link, member, tar
+from unit.plugins.images.test_pull import AMD64, NOISE, Shop, registry, shop
+
+from container.errors import ContainerError
+
+__all__ = ["registry", "shop"]  # fixtures
+TOP = tar(member("other", b"o"), link("new", "bin/old", tarfile.LNKTYPE))
+
+
+def base(content: bytes, **attributes: Any) -> bytes:
+    return tar(member("bin/old", content, **attributes), link("bin/too", "bin/old", tarfile.LNKTYPE))
+
+
+async def listing(shop: Shop, reference: str) -> dict[str, str]:
+    """Mode and owner by path, of the top layer."""
+    command = ["unsquashfs", "-lln", "-d", "", await top(shop, reference)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in output.splitlines() if re.match(r"[-d]r", line)]
+    return {row[5]: f"{row[0]} {row[1]}" for row in rows if len(row) == 6}
+
+
+async def content(shop: Shop, reference: str, path: str) -> bytes:
+    """A file of the top layer."""
+    command = ["unsquashfs", "-cat", await top(shop, reference), path]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+async def top(shop: Shop, reference: str) -> str:
+    event = await shop.service.prepare(reference, AMD64, lambda _: None)
+    assert event.rootfs is not None
+    disk = Path(event.rootfs.disk)
+    return str(disk.parent / re.findall(r'FLAT "(.*\.squashfs)"', disk.read_text())[-1])
+
+
+async def load(shop: Shop, name: str, layers: list[bytes]) -> None:
+    path = shop.root / "archive.tar"
+    path.write_bytes(layout((name, ImageFiles(layers))))
+    with path.open("rb") as file:
+        await shop.service.load(file.fileno(), False, lambda _: None)
+
+
+async def test_a_file_is_taken_up_with_all_its_names(shop: Shop, registry: FakeRegistry) -> None:
+    layers = [base(NOISE, mode=0o4755, uid=5), tar(member("bin/.wh.too")), TOP]
+    registry.fail("GET .*/blobs/", cut(200_000))
+    reference = registry.add("app", "1", ImageFiles(layers))
+    await shop.pull(reference)
+    assert await listing(shop, reference) == {
+        "/bin": "drwxr-xr-x 0/0",
+        "/bin/old": "-rwsr-xr-x 5/0",
+        "/new": "-rwsr-xr-x 5/0",
+        "/other": "-rw-r--r-- 0/0",
+    }
+    assert await content(shop, reference, "new") == NOISE
+
+
+async def test_on_another_base_the_same_layer_has_other_contents(shop: Shop, registry: FakeRegistry) -> None:
+    one = registry.add("one", "1", ImageFiles([base(b"one"), TOP]))
+    two = registry.add("two", "1", ImageFiles([base(b"two", uid=9), TOP]))
+    await shop.pull(one)
+    await shop.pull(two)
+    await load(shop, "three", [base(b"three"), TOP])
+    for reference, expected in ((one, b"one"), (two, b"two"), ("three", b"three")):
+        assert await content(shop, reference, "new") == await content(shop, reference, "bin/old") == expected
+    assert (await listing(shop, two))["/bin/too"] == "-rw-r--r-- 9/0"
+
+
+async def test_what_is_taken_up_can_be_linked_to_again(shop: Shop) -> None:
+    await load(shop, "app", [base(b"x"), TOP, tar(), tar(link("newer", "new", tarfile.LNKTYPE))])
+    assert set(await listing(shop, "app")) == {"/bin", "/bin/old", "/bin/too", "/new", "/newer"}
+
+
+async def test_it_is_built_once(shop: Shop, registry: FakeRegistry) -> None:
+    reference = registry.add("app", "1", ImageFiles([base(b"x"), TOP]))
+    await shop.pull(reference)
+    before = {path: os.stat(shop.root / "app/images/layers" / path).st_ino for path in shop.files("layers")}
+    await shop.pull(reference)
+    await shop.service.prepare(reference, AMD64, lambda _: None)
+    assert {path: os.stat(shop.root / "app/images/layers" / path).st_ino for path in shop.files("layers")} == before
+
+
+@pytest.mark.parametrize("below", [[], [tar(member("bin/other", b""))], [base(b"x"), tar(member("bin/.wh.old"))]])
+async def test_a_link_to_what_no_layer_has_is_refused(shop: Shop, below: list[bytes]) -> None:
+    with pytest.raises(ContainerError, match="new is a hard link to bin/old, which neither the layer nor those below"):
+        await load(shop, "app", [*below, TOP])
+    assert shop.files("layers") == []
