@@ -288,6 +288,24 @@ def cut(count: int) -> Action:
     return act
 
 
+def trickle(until: threading.Event, count: int) -> Action:
+    """Send `count` bytes of the blob, then only a few now and then `until` that is set, then the rest."""
+
+    def act(handler: Handler) -> bool:
+        data, at = handler.blob_data(), count
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[:at])
+        while at < len(data) and not until.wait(0.05):
+            handler.wfile.write(data[at : at + 1])
+            at += 1
+        handler.wfile.write(data[at:])
+        return True
+
+    return act
+
+
 def hang(seconds: float, count: int = 0) -> Action:
     """Send `count` bytes of the blob, then nothing for a while."""
 

@@ -12,12 +12,13 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
 from container.model.image import Descriptor
 from container.oci.digest import hex_of
 from container.oci.pipes import Cancellation
+from container.store import atomic
 
 _CHUNK = 1 << 20
 
@@ -36,17 +37,34 @@ class PartialStore:
         """Where an unfinished blob is, or would be. Raises ContainerError(invalidArgument)."""
         return os.path.join(self.directory, hex_of(digest))
 
-    def expire(self, seconds: float, keep: frozenset[str] = frozenset()) -> int:
-        """Remove what was not written to for that long, but the digests `keep`; returns the bytes that this freed."""
-        limit, freed, kept = time.time() - seconds, 0, {hex_of(digest) for digest in keep}
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.directory) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat()
-                    if status.st_mtime <= limit and entry.name not in kept:
-                        os.unlink(entry.path)
-                        freed += status.st_blocks * 512
+    def set_aside(self, seconds: float, keep: Iterable[str]) -> list[str]:
+        """Rename what was not written to for that long, but the digests `keep`; returns the paths, for `remove`."""
+        limit, found = time.time() - seconds, []
+        for path, status in self._others(keep):
+            if status.st_mtime <= limit:
+                found.append(atomic.sibling(path))
+                os.rename(path, found[-1])
+        return found
+
+    def remove(self, paths: Iterable[str]) -> int:
+        """Remove what was set aside; returns the bytes that this freed."""
+        freed = 0
+        for path in paths:
+            freed += os.stat(path).st_blocks * 512
+            os.unlink(path)
         return freed
+
+    def size(self, but: Iterable[str] = ()) -> int:
+        """Allocated bytes of all unfinished blobs but some digests."""
+        return sum(status.st_blocks * 512 for _, status in self._others(but))
+
+    def _others(self, digests: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+        kept = {hex_of(digest) for digest in digests}
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name not in kept and not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield entry.path, entry.stat()
 
 
 class Partial:

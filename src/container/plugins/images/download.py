@@ -59,9 +59,15 @@ class Downloads:
         self._current: dict[str, _Download] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
-    def expire(self, seconds: float) -> int:
+    async def expire(self, seconds: float) -> int:
         """Remove unfinished blobs that nobody fetches and that are that old; returns the bytes that this freed."""
-        return self._partials.expire(seconds, frozenset(self._current))
+        gone = self._partials.set_aside(seconds, self._current)  # at once: nobody may take one up meanwhile
+        return await in_thread(self._partials.remove, gone)
+
+    async def size(self) -> tuple[int, int]:
+        """Allocated bytes of all unfinished blobs, and of those that nobody fetches."""
+        current = frozenset(self._current)
+        return await in_thread(lambda: (self._partials.size(), self._partials.size(current)))
 
     def discard(self, blobs: Iterable[Descriptor]) -> None:
         """Remove what is kept of blobs that nobody fetches now."""

@@ -72,7 +72,7 @@ class Puller:
         """
         name = references.normalise(text, self._catalog.domain)
         repository = Repository(self._client, references.parse(name), scheme)
-        await in_thread(self._downloads.expire, _KEPT)
+        await self._downloads.expire(_KEPT)
         progress = TransferProgress(report, STEPS)
         try:
             for attempt in range(_ATTEMPTS):

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from container.errors import internal
 from container.model.event import ImageEvent, PrepareEvent
@@ -44,6 +45,7 @@ class ImageService:
         client: RegistryClient,
     ) -> None:
         self._catalog = catalog
+        self._downloads = downloads
         self._transfers = Transfers(content, catalog, unpacker)
         self._puller = Puller(content, catalog, unpacker, downloads, client)
         self._pusher = Pusher(content, catalog, client)
@@ -108,12 +110,14 @@ class ImageService:
         return await self._pusher.push(reference, platform, scheme, lambda progress: report(ImageEvent(progress)))
 
     async def prune(self, *, every: bool) -> PruneResult:
-        """Remove names that no container uses (`Catalog.prune`)."""
-        return await self._catalog.prune(every=every)
+        """Remove names that no container uses (`Catalog.prune`), and what is left of pulls that broke off."""
+        pruned = await self._catalog.prune(every=every)
+        return replace(pruned, reclaimed=pruned.reclaimed + await self._downloads.expire(0))
 
     async def disk_usage(self) -> ResourceUsage:
-        """What the store takes on disk (`Catalog.disk_usage`)."""
-        return await self._catalog.disk_usage()
+        """What the store takes on disk (`Catalog.disk_usage`), unfinished downloads included."""
+        usage, (size, unused) = await self._catalog.disk_usage(), await self._downloads.size()
+        return replace(usage, size_in_bytes=usage.size_in_bytes + size, reclaimable=usage.reclaimable + unused)
 
     async def repair(self, roots: Roots) -> None:
         """Remove what a crash left: unusable files, and content that no name and no container's bundle refers to."""
@@ -144,7 +148,7 @@ async def opened(
         stack.enter_context(locks.locked(os.path.join(directory, ".lock"), wait=False))
         content = ContentStore(directory)
         content.open()
-        for path in (layers, disks):
+        for path in (layers, disks, partials):
             atomic.sweep(path)
         sources = sources or Sources.of_user(os.path.join(os.path.dirname(roots.config), "config.json"))
         async with RegistryClient(sources, settings or Settings(), patience) as client, Flights() as flights:

@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakeregistry import FakeRegistry, body, cut, hang, status
+from support.fakeregistry import FakeRegistry, body, cut, hang, status, trickle
 from support.ociarchive import ImageFiles, digest, member, tar
 
 from container.errors import ContainerError, ErrorCode
 from container.model.event import ImageEvent
 from container.model.image import Platform
-from container.oci.partial import Partial
 from container.oci.registry.credentials import Sources
 from container.oci.registry.endpoints import HostSettings, Settings
 from container.oci.registry.transport import Patience
@@ -310,18 +310,14 @@ async def test_nobody_listens(shop: Shop, registry: FakeRegistry) -> None:
 async def test_a_full_disk_is_reported_and_leaves_room(
     shop: Shop, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = Partial.append
+    pwrite = os.pwrite
 
-    def full(self: Partial, chunks: Any) -> None:
-        def pwrite(*_: Any) -> int:
+    def full(fd: int, data: Any, offset: int) -> int:
+        if layer_digest(BASE)[7:] in os.readlink(f"/proc/self/fd/{fd}"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(fd, data, offset)
 
-        with monkeypatch.context() as patch:
-            if self.descriptor.digest == layer_digest(BASE):
-                patch.setattr(os, "pwrite", pwrite)
-            append(self, chunks)
-
-    monkeypatch.setattr(Partial, "append", full)
+    monkeypatch.setattr(os, "pwrite", full)
     error = await refused(shop, registry.add("app", "1", image()))
     assert error.message == f"cannot store blob {layer_digest(BASE)}: No space left on device"
     assert layer_digest(BASE)[7:] not in shop.files("partial")
@@ -460,3 +456,25 @@ async def test_old_unfinished_blobs_expire(shop: Shop, registry: FakeRegistry) -
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     await shop.pull(registry.add("app", "1", image()))
     assert shop.files("partial") == ["b" * 64]
+
+
+async def test_prune_removes_unfinished_blobs_but_those_of_a_pull_under_way(shop: Shop, registry: FakeRegistry) -> None:
+    left = shop.root / "app/images/partial" / ("a" * 64)
+    left.write_bytes(bytes(100_000))
+    reference = registry.add("app", "1", image())
+    go_on = threading.Event()
+    registry.fail(BLOBS + layer_digest(BASE), trickle(go_on, 300_000))
+    pull = asyncio.create_task(shop.pull(reference))
+    while layer_digest(BASE)[7:] not in shop.files("partial"):
+        await asyncio.sleep(0.01)
+    before = await shop.service.disk_usage()
+    pruned = await shop.service.prune(every=True)
+    after = await shop.service.disk_usage()
+    assert not left.exists()
+    assert layer_digest(BASE)[7:] in shop.files("partial")
+    assert pruned.reclaimed >= 100_000
+    assert before.reclaimable >= 100_000 > after.reclaimable
+    go_on.set()
+    await pull
+    assert await shop.content(reference, "bin/sh") == NOISE
+    assert shop.files("partial") == []
