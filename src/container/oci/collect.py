@@ -31,11 +31,15 @@ class _Reached:
 def collect(content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]) -> Collected:
     """Remove blobs, layers and disks that the indexes `roots` do not lead to."""
     reached = _reach(content, roots)
-    freed = sum(disks.remove(chain) for chain in disks.chains() - reached.chains)  # before the layers they are made of
-    freed += layers.collect(reached.diff_ids)
+    freed = _collect_made(layers, disks, reached)
     digests = sorted(digest for digest in content.digests() if digest not in reached.blobs)
     freed += sum(content.remove(digest) for digest in digests)
     return Collected(freed, digests)
+
+
+def collect_made(content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]) -> int:
+    """Remove only what can be made again from the blobs: layers and disks; returns the bytes that this freed."""
+    return _collect_made(layers, disks, _reach(content, roots))
 
 
 def measure(
@@ -57,6 +61,11 @@ def measure(
         total += size
         unreached += 0 if kept else size
     return total, unreached
+
+
+def _collect_made(layers: LayerStore, disks: DiskStore, reached: _Reached) -> int:
+    freed = sum(disks.remove(chain) for chain in disks.chains() - reached.chains)  # before the layers they are made of
+    return freed + layers.collect(reached.diff_ids)
 
 
 def _files(directory: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from container.errors import ContainerError, not_found
 from container.log import fields
@@ -13,7 +14,7 @@ from container.model.image import DeleteResult, Descriptor, Image, ImageConfigur
 from container.model.system import ResourceUsage
 from container.oci import image
 from container.oci.check import check
-from container.oci.collect import Collected, collect, measure
+from container.oci.collect import Collected, collect, collect_made, measure
 from container.oci.content import ContentStore, Ingest
 from container.oci.digest import hex_of
 from container.oci.layers import LayerStore
@@ -178,18 +179,28 @@ class Catalog:
         uses = await self._usage()
         async with self._lock:
             known = await in_thread(self._content.references)
-            names = choose(known, uses)
+            names, freed = choose(known, uses), 0
             if names:
                 known = {name: descriptor for name, descriptor in known.items() if name not in names}
-                await in_thread(self._content.set_references, known)
-            return names, await self._collect(known, uses, started)
+                try:
+                    await in_thread(self._content.set_references, known)
+                except ContainerError:  # the disk is full to the last byte: what can be made again makes room
+                    roots = self._roots(known, uses, started)
+                    freed = await in_thread(collect_made, self._content, self._layers, self._disks, roots)
+                    await in_thread(self._content.set_references, known)
+            collected = await self._collect(known, uses, started)
+            return names, replace(collected, freed=collected.freed + freed)
 
     async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> Collected:
-        """Collect with the lock held; `uses` may not know of what was handed out after the time `since`."""
+        """Collect with the lock held."""
+        roots = self._roots(known, uses, since)
+        return await in_thread(collect, self._content, self._layers, self._disks, roots)
+
+    def _roots(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> list[Descriptor]:
+        """What must stay; `uses` may not know of what was handed out after the time `since`."""
         self._handed_out = {key: item for key, item in self._handed_out.items() if item[1] >= since}
         recent = [descriptor for descriptor, _ in self._handed_out.values()]
-        roots = [*known.values(), *self._pins, *(use.image.descriptor for use in uses), *recent]
-        return await in_thread(collect, self._content, self._layers, self._disks, roots)
+        return [*known.values(), *self._pins, *(use.image.descriptor for use in uses), *recent]
 
     def _unpin(self, descriptors: list[Descriptor]) -> None:
         for descriptor in descriptors:
