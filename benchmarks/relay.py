@@ -13,7 +13,8 @@ from support.system import System
 
 from benchmarks.measure import Result
 from container.linux.netns import Namespace
-from container.linux.relay import bind_ports, start_relay
+from container.linux.ports import bind_ports
+from container.linux.relay import start_relay
 from container.model.port import PublishPort
 
 CONTAINER, PORT, SOCAT_PORT, SIZE = "10.77.0.2", 7100, 7101, 1 << 30

@@ -38,21 +38,20 @@ static int watch(int epoll, int fd, struct watch *watch) {
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static int start(struct conn *conn, int epoll, const struct listener *listener) {
-    conn->target = socket(listener->target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+static int start(struct conn *conn, int epoll, const struct listener *listener, const struct sockaddr *name) {
+    const struct sockaddr *target = (const struct sockaddr *)&listener->target;
+
+    conn->target = dial(listener->dialer, SOCK_STREAM, name, target, listener->target_length);
     if (conn->target < 0)
         return -1;
     tune(conn->client);
     tune(conn->target);
-    if (connect(conn->target, (const struct sockaddr *)&listener->target, listener->target_length) < 0 &&
-        errno != EINPROGRESS)
-        return -1;
     if (watch(epoll, conn->client, &conn->client_watch) < 0)
         return -1;
     return watch(epoll, conn->target, &conn->target_watch);
 }
 
-struct conn *conn_open(int epoll, const struct listener *listener, int client) {
+struct conn *conn_open(int epoll, const struct listener *listener, int client, const struct sockaddr *name) {
     struct conn *conn = calloc(1, sizeof(*conn));
 
     if (conn == NULL) {
@@ -64,7 +63,7 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client) {
     conn->target_watch.source = SOURCE_TARGET;
     conn->client = client;
     conn->target = -1;
-    if (start(conn, epoll, listener) < 0) {
+    if (start(conn, epoll, listener, name) < 0) {
         int error = errno;
         reset(conn->client);
         reset(conn->target);

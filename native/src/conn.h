@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "dial.h"
 #include "flow.h"
 
 enum source { SOURCE_LIFELINE, SOURCE_LISTENER, SOURCE_DATAGRAMS, SOURCE_CLIENT, SOURCE_TARGET, SOURCE_SESSION };
@@ -17,6 +18,7 @@ struct watch {
 struct listener {
     struct watch watch;
     int fd;
+    const struct dialer *dialer;
     struct sockaddr_storage target;
     socklen_t target_length;
 };
@@ -34,10 +36,11 @@ struct conn {
 struct conn *conn_of(struct watch *watch);
 
 /*
- * Connect to the listener's target and watch both ends with `epoll`, edge-triggered. Takes `client` in any case.
+ * Connect to the listener's target and watch both ends with `epoll`, edge-triggered. Takes `client`, which came from
+ * `name`, in any case.
  * NULL with errno: refused at once, or out of memory or descriptors; the client was reset.
  */
-struct conn *conn_open(int epoll, const struct listener *listener, int client);
+struct conn *conn_open(int epoll, const struct listener *listener, int client, const struct sockaddr *name);
 
 /* Note an event of one end. */
 void conn_event(struct conn *conn, enum source source, uint32_t events);

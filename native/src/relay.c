@@ -72,8 +72,10 @@ static void accept_clients(struct relay *relay, struct listener *listener) {
             pause_accepting(relay, false);
             return;
         }
-        int client = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (client >= 0 && conn_open(relay->epoll, listener, client) != NULL) {
+        struct sockaddr_storage name = {0};
+        socklen_t length = sizeof(name);
+        int client = accept4(listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0 && conn_open(relay->epoll, listener, client, (struct sockaddr *)&name) != NULL) {
             relay->open++;
             continue;
         }

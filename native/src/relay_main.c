@@ -2,7 +2,9 @@
  * container-relay: relays TCP connections and UDP datagrams from sockets of the host into a network's namespace.
  *
  *   container-relay --max CONNECTIONS --sessions SESSIONS --idle MILLISECONDS --netns FD [--userns FD]
+ *                   [--mark MARK --answers MARK [--near SUBNET]…]
  *
+ * With marks, connections are made in the clients' names (see dial.h).
  * Standard input is the table: a line `tcp|udp <fd> <address> <port>` for each socket, then an empty line; it stays
  * open, and its end ends the relay. Standard output gets `ready`, or a sentence that says what failed.
  */
@@ -55,7 +57,7 @@ static void set_target(struct listener *listener, const char *address, unsigned 
     }
 }
 
-static struct listener *read_table(size_t *count) {
+static struct listener *read_table(size_t *count, const struct dialer *dialer) {
     char line[128], address[INET6_ADDRSTRLEN];
     struct listener *listeners = NULL;
     char protocol[4];
@@ -72,7 +74,8 @@ static struct listener *read_table(size_t *count) {
             fail_errno(errno, "cannot keep the table");
         struct listener *listener = &listeners[(*count)++];
         bool datagrams = strcmp(protocol, "udp") == 0;
-        *listener = (struct listener){.watch = {datagrams ? SOURCE_DATAGRAMS : SOURCE_LISTENER}, .fd = fd};
+        *listener =
+            (struct listener){.watch = {datagrams ? SOURCE_DATAGRAMS : SOURCE_LISTENER}, .fd = fd, .dialer = dialer};
         set_target(listener, address, port);
         if (datagrams && udp_prepare(fd) < 0)
             fail_errno(errno, "cannot use the UDP socket for port %u", port);
@@ -103,64 +106,101 @@ static void fit_descriptors(size_t listeners, struct limits *limits) {
         limits->connections = fitting;
 }
 
-/* Nothing that follows needs a privilege; and die with the parent, should its end of standard input leak. */
-static void confine(pid_t parent) {
+static int set_capabilities(unsigned kept) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{.effective = kept, .permitted = kept}};
 
-    if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+/* Nothing that follows needs a privilege but the clients' names: CAP_NET_RAW, which reaches no further than this
+ * network. And die with the parent, should its end of standard input leak. */
+static void confine(pid_t parent, struct dialer *dialer) {
+    if (dialer->mark != 0 && set_capabilities(1U << CAP_NET_RAW) < 0)
+        dialer->mark = 0;
+    if ((dialer->mark == 0 && set_capabilities(0) < 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         fail_errno(errno, "cannot drop privileges");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         fail("the parent is gone");
 }
 
-int main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"netns", required_argument, NULL, 'N'}, {"userns", required_argument, NULL, 'U'},
-        {"max", required_argument, NULL, 'm'},   {"sessions", required_argument, NULL, 's'},
-        {"idle", required_argument, NULL, 'i'},  {0},
-    };
-    int netns = -1, userns = -1, option;
-    struct limits limits = {0};
-    pid_t parent = getppid();
-    size_t count;
+struct arguments {
+    int netns, userns;
+    uint32_t answers;
+    struct limits limits;
+    struct dialer dialer;
+};
 
-    dup2(STDOUT_FILENO, STDERR_FILENO);
+static void parse(int argc, char **argv, struct arguments *args) {
+    static const struct option options[] = {
+        {"netns", required_argument, NULL, 'N'},
+        {"userns", required_argument, NULL, 'U'},
+        {"max", required_argument, NULL, 'm'},
+        {"sessions", required_argument, NULL, 's'},
+        {"idle", required_argument, NULL, 'i'},
+        {"mark", required_argument, NULL, 'k'},
+        {"near", required_argument, NULL, 'n'},
+        {"answers", required_argument, NULL, 'a'},
+        {0},
+    };
+    int option;
+
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'N':
-            netns = number(optarg);
+            args->netns = number(optarg);
             break;
         case 'U':
-            userns = number(optarg);
+            args->userns = number(optarg);
             break;
         case 'm':
-            limits.connections = (size_t)number(optarg);
+            args->limits.connections = (size_t)number(optarg);
             break;
         case 's':
-            limits.sessions = (size_t)number(optarg);
+            args->limits.sessions = (size_t)number(optarg);
             break;
         case 'i':
-            limits.idle_ms = number(optarg);
+            args->limits.idle_ms = number(optarg);
+            break;
+        case 'k':
+            args->dialer.mark = (uint32_t)number(optarg);
+            break;
+        case 'a':
+            args->answers = (uint32_t)number(optarg);
+            break;
+        case 'n':
+            if (dial_add_near(&args->dialer, optarg) < 0)
+                fail("not a subnet, or one too many: %s", optarg);
             break;
         default:
             exit(2);
         }
     }
-    if (netns < 0 || limits.connections == 0 || limits.sessions == 0 || limits.idle_ms == 0)
+    if (args->netns < 0 || args->limits.connections == 0 || args->limits.sessions == 0 || args->limits.idle_ms == 0)
         fail("usage: container-relay --max CONNECTIONS --sessions SESSIONS --idle MILLISECONDS --netns FD [--userns "
-             "FD]");
-    struct listener *listeners = read_table(&count);
-    fit_descriptors(count, &limits);
-    int result = ns_enter(netns, userns);
+             "FD] [--mark MARK --answers MARK [--near SUBNET]…]");
+}
+
+int main(int argc, char **argv) {
+    static struct arguments args = {.netns = -1, .userns = -1};
+    pid_t parent = getppid();
+    size_t count;
+
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+    parse(argc, argv, &args);
+    struct listener *listeners = read_table(&count, &args.dialer);
+    fit_descriptors(count, &args.limits);
+    int result = ns_enter(args.netns, args.userns);
     if (result < 0)
         fail_errno(result, "cannot enter the network's namespace");
-    confine(parent);
+    if (args.dialer.mark != 0)
+        dial_prepare(&args.dialer, args.answers);
+    confine(parent, &args.dialer);
     signal(SIGPIPE, SIG_IGN);
     puts("ready");
     if (fflush(stdout) != 0)
         fail_errno(errno, "cannot report");
-    if (relay_run(listeners, count, STDIN_FILENO, &limits) < 0)
+    if (relay_run(listeners, count, STDIN_FILENO, &args.limits) < 0)
         fail_errno(errno, "the port relay cannot go on");
     return 0;
 }

@@ -80,10 +80,10 @@ static struct session *begin(struct sessions *table, const struct listener *list
     struct session *session = calloc(1, sizeof(*session));
     if (session == NULL)
         return NULL;
-    int fd = socket(listener->target.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = dial(listener->dialer, SOCK_DGRAM, &origin->client.any, (const struct sockaddr *)&listener->target,
+                  listener->target_length);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &session->watch};
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&listener->target, listener->target_length) < 0 ||
-        epoll_ctl(table->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+    if (fd < 0 || epoll_ctl(table->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
         if (fd >= 0)
             close(fd);
         free(session);

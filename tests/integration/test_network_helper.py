@@ -19,12 +19,13 @@ from pathlib import Path
 
 import pytest
 from support import nethelper, netlab
-from support.nethelper import OUTSIDE, Helper
+from support.nethelper import FAR, OUTSIDE, Helper
 from support.system import make_ordinary_user
 
 from container.api.network import Lease, Network
 from container.errors import ContainerError, ErrorCode
-from container.linux.relay import bind_ports, start_relay
+from container.linux.ports import bind_ports
+from container.linux.relay import start_relay
 from container.model.port import PublishPort
 
 USERS = ["root", "ordinary-user"]
@@ -214,26 +215,8 @@ async def test_a_network_without_uplink_has_none(host: Helper) -> None:
 @pytest.fixture
 def far_away() -> Iterator[tuple[Helper, str]]:
     """A host of root's, and an address behind it that echoes: further away than the host itself."""
-    with (
-        nethelper.host(user_of("root")) as host,
-        subprocess.Popen(
-            ["nsenter", "-t", str(host.host), "-n", "--", "unshare", "-n", "sh", "-c", "echo ready; exec sleep 600"],
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as far,
-    ):
-        try:
-            assert far.stdout is not None
-            assert far.stdout.readline() == "ready\n"
-            move = ["nsenter", "-t", str(host.host), "-n", "--", "ip", "link", "set", "far", "netns", str(far.pid)]
-            subprocess.run(move, check=True)
-            with netlab.Namespace.of(far.pid) as namespace:
-                for line in ("link set lo up", "link set far up", "addr add 10.99.0.9/24 dev far"):
-                    netlab.output(namespace, "ip", *line.split())
-                with netlab.guest_server(namespace, "10.99.0.9"):
-                    yield host, "10.99.0.9"
-        finally:
-            far.kill()
+    with nethelper.host(user_of("root")) as host, nethelper.far_away(host) as far, netlab.guest_server(far, FAR):
+        yield host, FAR
 
 
 async def test_a_veth_uplink_reaches_further_than_the_host_and_leaves_nothing(far_away: tuple[Helper, str]) -> None:

@@ -21,7 +21,8 @@ from container.model.network import AttachmentOptions
 from container.paths import Roots, network_service
 from support import netlab
 
-OUTSIDE = "10.99.0.1"
+OUTSIDE, FAR = "10.99.0.1", "10.99.0.9"
+OUTSIDE_IPV6, FAR_IPV6 = "fd99::1", "fd99::9"
 _HOST = f"""
 set -e
 mount --make-rprivate /
@@ -32,6 +33,7 @@ mount --bind $BASE/resolv.conf /etc/resolv.conf
 ip link set lo up
 ip link add outside type veth peer name far
 ip addr add {OUTSIDE}/24 dev outside
+ip addr add {OUTSIDE_IPV6}/64 dev outside nodad
 ip link set outside up
 ip link set far up
 ip route add default dev outside
@@ -153,3 +155,22 @@ def host(user: str | None, tun_mode: str = "0666") -> Iterator[Helper]:
             process.kill()
             process.wait()
             shutil.rmtree(base)
+
+
+@contextlib.contextmanager
+def far_away(helper: Helper) -> Iterator[Namespace]:
+    """A machine behind the host's outside address, with the addresses FAR and FAR_IPV6 on its interface `far`."""
+    on_host = ["nsenter", "-t", str(helper.host), "-n", "--"]
+    command = [*on_host, "unshare", "-n", "sh", "-c", "echo ready; exec sleep 600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            subprocess.run([*on_host, "ip", "link", "set", "far", "netns", str(process.pid)], check=True)
+            with Namespace.of(process.pid) as namespace:
+                for line in ("link set lo up", "link set far up", f"addr add {FAR}/24 dev far"):
+                    netlab.output(namespace, "ip", *line.split())
+                netlab.output(namespace, "ip", "addr", "add", f"{FAR_IPV6}/64", "dev", "far", "nodad")
+                yield namespace
+        finally:
+            process.kill()

@@ -23,7 +23,8 @@ from support.guest_server import BLOCK, SIZE
 
 from container.errors import ContainerError, ErrorCode
 from container.linux.netns import Namespace
-from container.linux.relay import BoundPorts, Relay, bind_ports, start_relay
+from container.linux.ports import BoundPorts, bind_ports
+from container.linux.relay import Relay, start_relay
 from container.model.port import PublishPort
 
 ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY = range(7000, 7008)
@@ -335,7 +336,8 @@ async def test_a_missing_namespace_is_an_error() -> None:
 
 PARENT = """
 import asyncio, os, sys
-from container.linux.relay import bind_ports, start_relay
+from container.linux.ports import bind_ports
+from container.linux.relay import start_relay
 from container.model.port import PublishPort
 async def main():
     netns, userns, port = map(int, sys.argv[1:4])
@@ -343,7 +345,7 @@ async def main():
     target = {"ipv4": sys.argv[4], "ipv6": None, "netns": netns, "userns": None if userns < 0 else userns}
     async with start_relay(bound, **target) as relay:
         print(relay.pid, flush=True)
-        await relay.wait()
+        await relay.keep()
 asyncio.run(main())
 """
 

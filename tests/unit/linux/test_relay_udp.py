@@ -12,7 +12,8 @@ from support import netlab
 
 from container.errors import ContainerError, ErrorCode
 from container.linux.netns import Namespace
-from container.linux.relay import Relay, bind_ports, start_relay
+from container.linux.ports import bind_ports
+from container.linux.relay import Relay, start_relay
 from container.model.port import PublishPort
 
 TELL, MANY, NOBODY = 7000, 7001, 7009

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from container.linux.relay import MARK_ANSWER, MARK_CALL
 from container.plugins.network.plan import BRIDGE, UPLINK, Plan
 
 Address = IPv4Address | IPv6Address
@@ -32,7 +33,8 @@ class Port:
 def ruleset(plan: Plan, way: WayOut) -> str:
     """Routing and what the gateway itself answers: DNS, ping, and neighbour discovery, to containers only.
 
-    Traffic between bridge ports passes, also where br_netfilter makes the bridge call these hooks.
+    Traffic between bridge ports passes, also where br_netfilter makes the bridge call these hooks. Answers to what the
+    port relay said in a client's name are marked: by its routing rule they go to the relay, not to the client.
     """
     gateways = [_is(plan.ipv4_gateway)] + ([_is(plan.ipv6_gateway)] if plan.ipv6_gateway is not None else [])
     dns = "".join(
@@ -58,6 +60,14 @@ table inet container {{
     ct state established,related accept
 {host}{closed}    iifname {BRIDGE} oifname {UPLINK} accept
 {enter}  }}
+  chain calls {{
+    type filter hook output priority mangle;
+    meta mark {MARK_CALL} ct state new ct mark set {MARK_ANSWER}
+  }}
+  chain answers {{
+    type filter hook prerouting priority mangle;
+    iifname {BRIDGE} ct direction reply ct mark {MARK_ANSWER} meta mark set {MARK_ANSWER}
+  }}
   chain outbound {{
     type nat hook postrouting priority srcnat;
     oifname {UPLINK} masquerade

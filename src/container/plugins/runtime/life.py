@@ -29,7 +29,7 @@ from container.vm.spec import Nic
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
     from container.guest.streams import Tee
-    from container.linux.relay import BoundPorts
+    from container.linux.ports import BoundPorts
     from container.plugins.runtime.sockets import Forward, HostSockets
     from container.plugins.runtime.storage import Storage
 
@@ -146,7 +146,7 @@ class Life:
         published = self._launch.configuration.published_ports
         if not published:
             return None
-        from container.linux.relay import bind_ports
+        from container.linux.ports import bind_ports
 
         ports = stack.enter_context(bind_ports(published))
         self._timeline.mark("ports bound")
@@ -198,7 +198,10 @@ class Life:
             self._timeline.mark("agent answered")
             await self._set_up(guest, attached)
             if ports is not None:
-                await self._publish(stack, ports, attached[0])
+                from container.plugins.runtime.ports import published as published_ports
+
+                await stack.enter_async_context(published_ports(ports, attached, self._group))
+                self._timeline.mark("ports published")
             await self._relay_sockets(stack, guest, published)
             running = await self._start_init(guest, attached, log.write)
             kernel_log = KernelLog(guest, os.path.join(self._bundle, BOOT_LOG), POWER_OFF_DEADLINE * self.speed)
@@ -223,20 +226,6 @@ class Life:
             guest.write_files(guestplan.files(self._launch.configuration, attachments), timeout=deadline),
         )
         self._timeline.mark("guest set up")
-
-    async def _publish(self, stack: contextlib.AsyncExitStack, ports: "BoundPorts", target: Attached) -> None:
-        from container.linux.relay import start_relay
-
-        ipv6 = target.attachment.ipv6_address
-        relay = start_relay(
-            ports,
-            ipv4=target.attachment.ipv4_address.partition("/")[0],
-            ipv6=ipv6.partition("/")[0] if ipv6 else None,
-            netns=target.netns,
-            userns=target.userns,
-        )
-        await stack.enter_async_context(relay)
-        self._timeline.mark("ports published")
 
     async def _relay_sockets(
         self, stack: contextlib.AsyncExitStack, guest: "GuestClient", published: "HostSockets | None"
