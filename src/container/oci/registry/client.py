@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Body = Callable[[], bytes | AsyncIterable[bytes]]  # made anew for each attempt
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+_SAME_REQUEST = (307, 308)  # which those that write may follow, too (RFC 9110, 15.4)
 _MAX_REDIRECTS = 5
 _AGAIN = frozenset((429, 500, 502, 503, 504))
 _MAX_ERROR_BODY = 16 << 10
@@ -148,7 +149,7 @@ class RegistryClient:
     async def _followed(
         self, endpoint: Endpoint, request: Request, authorization: str | None
     ) -> AsyncIterator["ClientResponse"]:
-        url = request.url
+        url, reads = request.url, request.method in ("GET", "HEAD")
         for _ in range(_MAX_REDIRECTS + 1):
             headers = dict(request.headers or {})
             if authorization is not None and _origin(url) == endpoint.origin:
@@ -156,13 +157,14 @@ class RegistryClient:
             body = request.body() if request.body is not None else None
             async with self._transport.send(request.method, url, headers, body) as response:
                 location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD") or not location:
+                if response.status not in (_REDIRECTS if reads else _SAME_REQUEST) or not location:
                     yield response
                     return
                 url = urljoin(url, location)
-            if urlsplit(url).scheme not in ("http", "https"):
-                break
-        raise failures.unreachable(endpoint.scheme, endpoint.host, f"it redirects too often, at last to {url}")
+            if urlsplit(url).scheme not in (("http", "https") if reads else (endpoint.scheme, "https")):
+                break  # what is read is checked; what is written is not sent in the clear
+        shown = url.partition("?")[0]
+        raise failures.unreachable(endpoint.scheme, endpoint.host, f"it redirects too often or to {shown}")
 
     async def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
         """A request for a token, which is its own endpoint and is not authenticated further."""

@@ -80,7 +80,7 @@ class Uploads:
             scopes = (*scopes, f"repository:{origin}:pull")
         request = Request("POST", url, scopes, {"Content-Length": "0"}, accept=(201, 202))
         async with self._client.request(self._endpoint, request) as response:
-            return None if response.status == 201 else self._location(response, url)
+            return None if response.status == 201 else self._location(response)
 
     async def _send(self, descriptor: Descriptor, path: str, location: str, progress: Progress) -> None:
         """PATCH and PUT; after a failure go on where the registry says it is, from the start if it has forgotten."""
@@ -118,7 +118,7 @@ class Uploads:
             "PATCH", location, self._scopes, headers, lambda: _file(path, offset, progress), accept=(202, 204)
         )
         async with self._client.request(self._endpoint, request, attempts=1) as response:
-            return self._location(response, location)
+            return self._location(response)
 
     async def _resumed(self, digest: str, location: str) -> tuple[str, int]:
         """Where an upload goes on and from which byte; a new one when the registry has forgotten it."""
@@ -127,7 +127,7 @@ class Uploads:
             if response.status == 204:
                 first, dash, last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")
                 done = int(last) + 1 if dash and last.isdigit() and first == "0" and last != "0" else 0
-                return self._location(response, location), done
+                return self._location(response), done
         fresh = await self._start(digest, None)
         assert fresh is not None
         return fresh, 0
@@ -164,11 +164,11 @@ class Uploads:
     def _url(self, path: str) -> str:
         return self._endpoint.url(f"{self._repository.path}/{path}")
 
-    def _location(self, response: "ClientResponse", url: str) -> str:
+    def _location(self, response: "ClientResponse") -> str:
         location = response.headers.get("Location")
         if not location:
-            raise internal(f"{url} answered without saying where the blob goes")
-        return urljoin(url, location)
+            raise internal(f"{str(response.url).partition('?')[0]} answered without saying where the blob goes")
+        return urljoin(str(response.url), location)
 
 
 async def _file(path: str, offset: int, progress: Progress) -> AsyncIterator[bytes]:

@@ -136,6 +136,42 @@ async def test_a_registry_that_forgets_an_upload_gets_it_again(
     assert registry.blobs["app"][digest(LAYER)] == LAYER
 
 
+async def test_uploads_follow_redirects_without_credentials(
+    service: ImageService, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    registry.auth = "basic"
+    name = f"{registry.host}/app:1"
+    await load(service, tmp_path, (name, IMAGE))
+    await service.registries.login(registry.host, USER, PASSWORD, "auto")
+    with FakeRegistry() as storage:
+
+        def elsewhere(handler: Handler) -> bool:
+            if "Authorization" not in handler.headers:
+                return False
+            storage.uploads[handler.where.rpartition("/")[2]] = b""
+            handler.reply(307, Location=f"http://{storage.host}{handler.path}")
+            return True
+
+        registry.fail("PATCH", elsewhere, times=99)
+        registry.fail("POST", status(308, Location="/v2/app/blobs/uploads/?again"), times=1)
+        registry.fail("PUT .*/manifests/", status(307, Location=f"/v2/app/manifests/{digest(b'x')}"), times=1)
+        await push(service, name)
+        assert storage.blobs["app"][digest(LAYER)] == LAYER
+        assert len(storage.blobs["app"]) == 3
+        assert not any("Authorization" in seen.headers for seen in storage.seen)
+    assert digest(b"x") in {reference for _, reference in registry.manifests}
+
+
+async def test_uploads_are_not_redirected_to_another_scheme(
+    service: ImageService, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    name = f"{registry.host}/app:1"
+    await load(service, tmp_path, (name, IMAGE))
+    registry.fail("PATCH", status(307, Location="ftp://127.0.0.1/x?secret"), times=99)
+    with pytest.raises(ContainerError, match=r"it redirects too often or to ftp://127.0.0.1/x$"):
+        await push(service, name)
+
+
 async def test_pushing_needs_credentials(service: ImageService, registry: FakeRegistry, tmp_path: Path) -> None:
     registry.auth = "bearer"
     name = f"{registry.host}/app:1"
