@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Iterator
 
 import pytest
-from support import images
+from support import images, ports
 from support.system import System, settle
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
@@ -46,11 +46,6 @@ for target in sys.argv[1:]:
     except OSError:
         pass
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +147,7 @@ def only_once(system: System) -> None:
 
 async def test_nginx_under_many_connections_loses_none(only_once: None, debian_system: System) -> None:
     seconds = float(os.environ.get("CONTAINER_TEST_LOAD_SECONDS", "10"))
-    port, name = free_port(), "loaded"
+    port, name = ports.reserve(), "loaded"
     debian_system.run(
         "run", "-d", "--name", name, "-c", "1", "-m", "512m", "-p", f"127.0.0.1:{port}:80", "nginx:debian"
     )

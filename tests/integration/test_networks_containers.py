@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import peer
+from support import peer, ports
 from support.system import System, settle
 
 pytestmark = [
@@ -42,7 +42,7 @@ def house(system: System) -> Iterator[House]:
     (default,) = json.loads(system.output("network", "inspect", "default"))
     ipv6 = default["status"]["ipv6Subnet"].replace("::/64", "::77")
     directory = system.base / "run" / "published"
-    port, path = peer.free_ports(4), str(directory / "deep" / "up.sock")
+    port, path = ports.reserve(4), str(directory / "deep" / "up.sock")
     with peer.ssh_agent(system, system.base / "home") as agent:
         system.run(
             *("run", "-d", "--name", "house", *SMALL, "--ssh", "--publish-socket", f"{path}:/run/up.sock"),
@@ -173,7 +173,7 @@ def test_what_is_taken_fails_before_a_machine_boots(house: House, options: tuple
 
 def test_everything_is_free_again_after_the_stop(house: House) -> None:
     house.system.run("stop", "-t", "0", "house")
-    assert settle(lambda: [peer.is_free(house.port + n) for n in range(4)], all, 5) == [True] * 4
+    assert settle(lambda: [ports.is_free(house.port + n) for n in range(4)], all, 5) == [True] * 4
     assert not Path(house.socket).exists()
     assert house.system.inspect("house")["status"]["networks"] == []
 

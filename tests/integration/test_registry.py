@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import images, registry
+from support import images, ports, registry
 from support import shop as shops
 from support.ociarchive import ImageFiles, layout, member, tar
 from support.registry import PASSWORD, USER, Registry
@@ -148,7 +148,7 @@ def test_what_is_not_there_says_so(shop: System, plain: Registry) -> None:
     missing = shop.run("image", "pull", f"{plain.host}/no/such:1", check=False)
     assert missing.returncode == 1
     assert "/v2/no/such/manifests/1 failed with response: 404 Not Found. Reason: " in missing.stderr
-    closed = shop.run("image", "pull", f"localhost:{registry.free_port()}/x", check=False)
+    closed = shop.run("image", "pull", f"localhost:{ports.reserve()}/x", check=False)
     assert "over http failed" in closed.stderr
     assert "system start" not in closed.stderr
     tls = shop.run("image", "pull", "--scheme", "https", f"{plain.host}/x", check=False)

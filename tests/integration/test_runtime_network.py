@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 import pytest_asyncio
-from support import nethelper, netlab
+from support import nethelper, netlab, ports
 from support.rig import Rig
 
 from container.api.network import Network
@@ -26,11 +26,6 @@ SERVER = "mkdir -p /www; echo hello from $(hostname) > /www/index.html; exec htt
 NETWORKS = [AttachmentConfiguration("default", AttachmentOptions("web"))]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def network():
     netlab.require_namespaces()
@@ -43,7 +38,7 @@ async def network():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def web(tmp_path_factory, network):
     rig = Rig(tmp_path_factory.mktemp("rig"))
-    port = free_port()
+    port = ports.reserve()
     async with rig.running(
         "web",
         ["sh", "-c", SERVER],

@@ -1,10 +1,12 @@
-"""A name server of the outside for tests, by UDP and TCP: `dns_server.py ADDRESS [PORT]`.
+"""A name server of the outside for tests, by UDP and TCP: `dns_server.py ADDRESS [PORT]`; 0 is a port that it tells.
 
 A name's first label says what it does.
 big: more than fits a datagram; lower: forgets the case of letters; forged: first a wrong id and a wrong case, then the
 answer; mute: nothing; refused: REFUSED; hangup: ends TCP connections; anything else: the address 10.1.2.3.
 """
 
+import contextlib
+import errno
 import socket
 import sys
 import threading
@@ -53,13 +55,27 @@ def serve_tcp(listener: socket.socket) -> None:
                     sock.sendall(len(response).to_bytes(2, "big") + response)
 
 
+def bound_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """A UDP socket and a listening TCP one at the same port, for 0 one of the kernel's choice."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            udp.bind((address, port))
+            try:
+                tcp = stack.enter_context(socket.create_server(udp.getsockname()))
+            except OSError as error:
+                if port or error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            stack.pop_all()
+            return udp, tcp
+
+
 def main() -> None:
     address, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 53
-    listener = socket.create_server((address, port))
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind((address, port))
+    udp, listener = bound_pair(address, port)
     threading.Thread(target=serve_tcp, args=(listener,), daemon=True).start()
-    print("ready", flush=True)
+    print(*(["ready"] if port else ["ready", udp.getsockname()[1]]), flush=True)
     while True:
         query, peer = udp.recvfrom(4096)
         for response in answer(query, False):

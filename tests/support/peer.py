@@ -32,30 +32,6 @@ def install(system: System, container: str) -> None:
     system.run("exec", "-i", container, "sh", "-c", script, input=program(), text=False)
 
 
-def free_ports(count: int = 1) -> int:
-    """The first of `count` consecutive ports that nothing uses, for TCP and UDP, IPv4 and IPv6."""
-    for first in range(20000, 32000, count):
-        if all(is_free(first + offset) for offset in range(count)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def is_free(port: int) -> bool:
-    """Whether the port can be bound."""
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(family, kind) as sock:
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                if kind == socket.SOCK_STREAM:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    sock.bind((address, port))
-                except OSError:
-                    return False
-    return True
-
-
 def ask_tcp(address: str, port: int, question: bytes) -> bytes:
     """Send, end, and read to the end."""
     with socket.create_connection((address, port), timeout=20) as sock:

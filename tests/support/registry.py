@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import ports
+
 PROGRAM = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 USER, PASSWORD = "ann", "s3cret pass"
 
@@ -58,18 +60,11 @@ class Registry:
         return hashlib.sha256(self.skopeo("inspect", "--raw", f"docker://{self.host}/{name}").encode()).hexdigest()
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def running(base: Path, *, login: bool = False, tls: bool = False, port: int | None = None) -> Iterator[Registry]:
     """A registry that keeps what it has below `base`; stopped at the end. It has `USER` when `login` is set."""
     base.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
+    port = port or ports.reserve()
     config = [
         "version: 0.1",
         "log: {level: warn, accesslog: {disabled: false}}",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import netlab
+from support import netlab, ports
 from support.guest_server import BLOCK, SIZE
 
 from container.errors import ContainerError, ErrorCode
@@ -30,14 +30,14 @@ from container.model.port import PublishPort
 ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY = range(7000, 7008)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def published(container_port: int, address: str = "127.0.0.1", port: int = 0) -> PublishPort:
+    """By default at a port of the kernel's choice."""
+    return PublishPort(address, port, container_port)
 
 
-def published(container_port: int, address: str = "127.0.0.1", **options: int) -> PublishPort:
-    return PublishPort(address, free_port(), container_port, **options)  # type: ignore[arg-type]
+def fixed(container_port: int) -> PublishPort:
+    """At a port that can be bound again and again."""
+    return published(container_port, port=ports.reserve())
 
 
 @dataclass
@@ -256,11 +256,10 @@ async def test_an_ipv6_host_address_needs_an_ipv6_address_of_the_container() -> 
 
 
 async def test_a_range_of_ports_is_relayed_one_to_one(namespace: Namespace) -> None:
-    start = free_port()
-    with contextlib.suppress(ContainerError):
-        bound = bind_ports([PublishPort("127.0.0.1", start, ECHO, count=2)])
-        async with relaying(namespace, bound) as lab:
-            assert lab.ports == {ECHO: start, DIGEST: start + 1}
+    start = ports.reserve(2)
+    bound = bind_ports([PublishPort("127.0.0.1", start, ECHO, count=2)])
+    async with relaying(namespace, bound) as lab:
+        assert lab.ports == {ECHO: start, DIGEST: start + 1}
 
 
 def test_a_port_in_use_is_an_error_that_names_it() -> None:
@@ -273,14 +272,14 @@ def test_a_port_in_use_is_an_error_that_names_it() -> None:
 
 
 def test_a_port_is_reserved_before_it_listens() -> None:
-    wanted = published(80)
+    wanted = fixed(80)
     with bind_ports([wanted]), pytest.raises(ContainerError, match="already in use"):
         bind_ports([wanted])
     bind_ports([wanted]).close()
 
 
 def test_a_failure_leaves_no_port_bound() -> None:
-    first, taken = published(80), published(81)
+    first, taken = fixed(80), fixed(81)
     with bind_ports([taken]):
         with pytest.raises(ContainerError, match="already in use"):
             bind_ports([first, taken])
@@ -288,7 +287,7 @@ def test_a_failure_leaves_no_port_bound() -> None:
 
 
 async def test_a_port_is_free_again_at_once_after_connections(namespace: Namespace) -> None:
-    wanted = published(SOURCE)
+    wanted = fixed(SOURCE)
     for _ in range(3):
         async with relaying(namespace, bind_ports([wanted])) as lab:
             with lab.connect(SOURCE) as client:  # the relay closes first: its end stays in TIME_WAIT
@@ -351,7 +350,7 @@ asyncio.run(main())
 
 
 async def test_the_relay_dies_with_its_parent(namespace: Namespace) -> None:
-    wanted = published(ECHO)
+    wanted = fixed(ECHO)
     userns = -1 if namespace.userns is None else namespace.userns
     argv = [sys.executable, "-c", PARENT, *map(str, (namespace.netns, userns, wanted.host_port, netlab.GATEWAY))]
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "pass_fds": namespace.descriptors}

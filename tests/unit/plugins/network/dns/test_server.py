@@ -18,6 +18,7 @@ import dns.rcode
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import dns_server
 
 from container.plugins.network.dns import forward, server
 from container.plugins.network.dns.forward import Disguise, Forwarder
@@ -27,24 +28,14 @@ from container.plugins.network.dns.server import NameServer
 from container.plugins.network.dns.wire import cut
 from container.plugins.network.dns.zone import Host, Zone
 
-OUTSIDE = Path(__file__).parents[4] / "support" / "dns_server.py"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 @pytest.fixture(scope="module")
 def outside() -> Iterator[int]:
     """Port of a name server on 127.0.0.1."""
-    port = free_port()
-    command = [sys.executable, str(OUTSIDE), "127.0.0.1", str(port)]
+    command = [sys.executable, dns_server.__file__, "127.0.0.1", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield port
+        yield int(process.stdout.readline().removeprefix("ready "))
         process.kill()
 
 
@@ -66,10 +57,7 @@ async def serving(
     tmp_path.joinpath("resolv.conf").write_text("".join(f"nameserver {name}\n" for name in servers.split()))
     forwarder = None if port is None else Forwarder(Resolvers(str(tmp_path / "resolv.conf"), port))
     made = NameServer(make_zone(containers), serves=lambda _: ours, forwarder=forwarder)
-    udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
-    udp.bind(("127.0.0.1", 0))
-    tcp.bind(udp.getsockname())
-    tcp.listen()
+    udp, tcp = dns_server.bound_pair("127.0.0.1", 0)
     for sock in (udp, tcp):
         sock.setblocking(False)
     async with made.running():
