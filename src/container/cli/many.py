@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from container.cli import failures, output
+from container.cli import failures, logger, output
 from container.cli.spec import Argument, Option, Values, flag
-from container.errors import ContainerError, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, not_found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 MACHINE = "machine"
 PLUGIN_LABEL = "com.apple.container.plugin"
@@ -76,4 +77,54 @@ def each(ids: list[str], task: Callable[[str], None], failure: str, *, parallel:
             thread.join()
     if errors:
         raise failures.Failures(errors)
+    return 0
+
+
+def inspect(kind: str, known: list[dict[str, Any]], ids: list[str]) -> int:
+    """Print those of `known` that `ids` name as a JSON array, in listing order. Raises ContainerError(notFound)."""
+    found = [each for each in known if each["id"] in ids]
+    missing = set(ids) - {each["id"] for each in found}
+    if missing:
+        raise not_found(f"{kind} not found: {', '.join(sorted(missing))}")
+    output.print_json(found)
+    return 0
+
+
+def delete_resources(
+    kind: str,
+    values: Values,
+    known: Callable[[], list[dict[str, Any]]],
+    task: Callable[[str], object],
+    builtin: str | None = None,
+) -> int:
+    """Delete networks or volumes (`kind`) by name, and print the names of those that went; `builtin` is kept.
+
+    `known` lists those that there are. Raises ContainerError for others before anything is deleted, and when a
+    deletion failed.
+    """
+    names = check(
+        values,
+        missing=f"no {kind}s specified and --all not supplied",
+        conflict=f"explicitly supplied {kind} name(s) conflict with the --all flag",
+    )
+    existing = [each["id"] for each in known()]
+    if values.all:
+        names = [name for name in existing if name != builtin]
+    if builtin in names:
+        raise invalid_argument(f"cannot delete a builtin {kind}: {builtin}")
+    unknown = sorted(set(names) - set(existing))
+    if unknown:
+        raise not_found(f"failed to delete one or more {kind}s: {logger.quoted(unknown)}")
+    failed = []
+    for name in names:
+        try:
+            task(name)
+        except ContainerError as error:
+            logger.warning(f"failed to delete {kind}", error=error.describe(), id=name)
+            failed.append(name)
+        else:
+            output.line(name)
+    if failed:
+        text = f"delete failed for one or more {kind}s: {logger.quoted(sorted(failed))}"
+        raise ContainerError(ErrorCode.INTERNAL, text)
     return 0

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from container.cli import client, output
+from container.cli import client, many
 from container.cli.spec import Argument, Command, Values
-from container.errors import not_found
 
 
 def run(values: Values) -> int:
     """Print containers as a JSON array, in listing order."""
-    wanted = set(values.ids)
-    found = [each for each in client.containers(all=True) if each["id"] in wanted]
-    missing = wanted - {each["id"] for each in found}
-    if missing:
-        raise not_found(f"container not found: {', '.join(sorted(missing))}")
-    output.print_json(found)
-    return 0
+    return many.inspect("container", client.containers(all=True), values.ids)
 
 
 COMMAND = Command(

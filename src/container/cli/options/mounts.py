@@ -15,6 +15,7 @@ TYPES = {"bind": "virtiofs", "virtiofs": "virtiofs", "volume": "volume", "tmpfs"
 SOURCE = ("source", "src")
 TARGET = ("target", "destination", "dst")
 FLAGS = ("readonly", "ro")
+IDS = ("uid", "gid")  # of binds: who the source's owner is inside
 
 
 def parse_mounts(volumes: list[str], mounts: list[str], tmpfs: list[str]) -> list[dict[str, Any]]:
@@ -67,12 +68,17 @@ def parse_mount(word: str) -> dict[str, Any]:
         if key in FLAGS and not equals:
             options.append("ro")
             continue
-        if key not in (*FLAGS, "type", "size", "mode", *SOURCE, *TARGET):
+        if key == "inotify" and not equals and kind != "tmpfs":
+            options.append(key)
+            continue
+        if key not in (*FLAGS, *IDS, "type", "size", "mode", *SOURCE, *TARGET):
             raise invalid_argument(f"unknown directive {raw} when parsing mount {word}")
         if not value and key not in TARGET:
             raise invalid_argument(f"invalid directive format missing value {raw}{equals} in {word}")
         if key in ("size", "mode"):
             options.append(_tmpfs_option(key, value, kind))
+        elif key in IDS:
+            options.append(_id_option(key, value, kind))
         elif key in FLAGS:
             options += ["ro"] if value.lower() in ("true", "1") else []
         elif key != "type":
@@ -90,6 +96,12 @@ def _tmpfs_option(key: str, value: str, kind: str) -> str:
     if kind != "tmpfs":
         raise invalid_argument(f"unsupported option {key} for {kind} mount")
     return f"size={parse_size(value)}" if key == "size" else f"mode={value}"
+
+
+def _id_option(key: str, value: str, kind: str) -> str:
+    if kind != "virtiofs":
+        raise invalid_argument(f"unsupported option {key} for {kind} mount")
+    return f"{key}={value}"
 
 
 def _build_mount(kind: str, values: dict[str, str], options: list[str]) -> dict[str, Any]:
