@@ -24,8 +24,6 @@ int op_signal(uint32_t number, const json_t *args, json_t **result, struct err *
 int op_resize(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_statistics(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_sync(uint32_t number, const json_t *args, json_t **result, struct err *e);
-int op_freeze(uint32_t number, const json_t *args, json_t **result, struct err *e);
-int op_thaw(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_time(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *e);

@@ -25,6 +25,7 @@
 #include "process.h"
 #include "relay.h"
 #include "system.h"
+#include "transfer.h"
 
 struct agent agent = {.state = "/c"};
 
@@ -34,13 +35,18 @@ static void channel_closed(const char *why) {
     loop_quit(why ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
+static void stream_reset(uint32_t stream, uint32_t number) {
+    transfer_unwanted(stream);
+    relay_reset(stream, number);
+}
+
 static const struct mux_handlers handlers = {
     .hello = dispatch_hello,
     .request = dispatch_request,
     .data = relay_data,
     .eof = relay_eof,
     .window = relay_window,
-    .reset = relay_reset,
+    .reset = stream_reset,
     .writable = relay_writable,
     .closed = channel_closed,
 };

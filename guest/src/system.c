@@ -97,11 +97,16 @@ int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *
     return status < 0 ? err_set(e, -status, "failed to seed the random pool") : 0;
 }
 
-noreturn void system_shutdown(int code) {
+static void let_go_of_disks(void) {
+    process_kill_all(0); /* a transfer that freezes waits for their writes */
     transfer_reset_all();
     process_kill_all(KILL_WAIT_MS);
     volume_unmount_all();
     rootfs_unmount();
+}
+
+noreturn void system_shutdown(int code) {
+    let_go_of_disks();
     mux_flush(FLUSH_MS);
     if (!agent.pid1)
         _exit(code);
@@ -114,10 +119,7 @@ noreturn void system_shutdown(int code) {
 
 int op_shutdown(uint32_t number, const json_t *args, json_t **result, struct err *e) {
     (void)args, (void)result, (void)e;
-    transfer_reset_all();
-    process_kill_all(KILL_WAIT_MS);
-    volume_unmount_all();
-    rootfs_unmount();
+    let_go_of_disks();
     dispatch_reply(number, NULL);
     mux_flush(FLUSH_MS);
     system_shutdown(0);

@@ -30,17 +30,19 @@ struct transfer {
     struct transfer *next;
     struct watch status; /* report of the child */
     int pidfd;
-    uint32_t request;
-    bool frozen;
+    uint32_t request, stream;
+    bool output, freezes;
 };
 
 static struct transfer *transfers;
 static int count;
 
-static void thaw(struct transfer *transfer) {
-    if (transfer->frozen)
-        upper_thaw();
-    transfer->frozen = false;
+/* The last of those that freeze thaws, once its child is over: until then that may still be freezing. */
+static void thaw(void) {
+    for (struct transfer *transfer = transfers; transfer; transfer = transfer->next)
+        if (transfer->freezes)
+            return;
+    upper_thaw();
 }
 
 static void finish(struct transfer *transfer) {
@@ -49,7 +51,8 @@ static void finish(struct transfer *transfer) {
             *link = transfer->next;
             break;
         }
-    thaw(transfer);
+    if (transfer->freezes)
+        thaw();
     loop_close(&transfer->status);
     close(transfer->pidfd);
     free(transfer);
@@ -72,10 +75,19 @@ static void status_ready(struct watch *watch, uint32_t events) {
     finish(transfer);
 }
 
+static void end(const struct transfer *transfer) {
+    syscall(SYS_pidfd_send_signal, transfer->pidfd, SIGKILL, NULL, 0);
+}
+
+void transfer_unwanted(uint32_t stream) {
+    for (struct transfer *transfer = transfers; transfer; transfer = transfer->next)
+        if (transfer->stream == stream && transfer->output)
+            end(transfer);
+}
+
 void transfer_reset_all(void) {
     while (transfers) {
-        syscall(SYS_pidfd_send_signal, transfers->pidfd, SIGKILL, NULL, 0);
-        thaw(transfers);
+        end(transfers);
         struct pollfd ended = {.fd = transfers->pidfd, .events = POLLIN};
         poll(&ended, 1, KILL_WAIT_MS);
         finish(transfers);
@@ -156,15 +168,12 @@ static int transfer(uint32_t number, const json_t *args, struct job job, struct 
     struct transfer *new = status < 0 ? NULL : calloc(1, sizeof *new);
     if (!new)
         return status < 0 ? status : err_set(e, ENOMEM, "failed to copy");
-    new->request = number;
-    new->frozen = args_true(args, "freeze");
-    if (new->frozen)
-        status = upper_freeze(e);
-    if (status == 0)
-        status = start(new, &job, (uint32_t)stream, e);
+    *new = (struct transfer){.request = number,
+                             .stream = (uint32_t)stream,
+                             .output = !job.input,
+                             .freezes = job.freezes = args_true(args, "freeze")};
+    status = start(new, &job, (uint32_t)stream, e);
     if (status < 0) {
-        if (new->frozen)
-            upper_thaw();
         free(new);
         return status;
     }

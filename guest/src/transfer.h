@@ -12,6 +12,11 @@
 #ifndef TRANSFER_H
 #define TRANSFER_H
 
+#include <stdint.h>
+
+/* The host reads a transfer's stream no more: end it now. One that is fed sees the end of its input, and cleans up. */
+void transfer_unwanted(uint32_t stream);
+
 /* End all that is under way; writers that were held up go on. */
 void transfer_reset_all(void);
 

@@ -101,5 +101,6 @@ void transfer_child(const struct job *job, struct err *e) {
             return;
         }
     }
-    job->run(job, e);
+    if (!job->freezes || upper_freeze(e) == 0)
+        job->run(job, e);
 }

@@ -14,6 +14,7 @@ struct job {
     const char *path;
     bool in_container; /* it sees the container's mounts */
     bool input;        /* the stream comes from the host */
+    bool freezes;      /* writers to the root file system wait meanwhile; the agent lets them go on */
     bool whole;        /* the stream is all there is: owners and attributes count, and no name is replaced */
 };
 

@@ -6,14 +6,13 @@
 #include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "dispatch.h"
 #include "rootfs.h"
-
-static int frozen; /* times */
 
 static int open_below(const char *name, struct err *e) {
     char path[PATH_MAX];
@@ -39,33 +38,26 @@ int upper_open(struct err *e) {
 }
 
 int upper_freeze(struct err *e) {
-    int status = frozen ? 0 : upper_do(FIFREEZE, NULL, "freeze", e);
-    if (status == -EOPNOTSUPP) /* changes are kept in memory: there is nothing to write back */
-        status = 0;
-    if (status == 0)
-        frozen++;
-    return status;
+    int fd = open_below("u", e);
+    if (fd < 0)
+        return fd;
+    flock(fd, LOCK_EX); /* one at a time: who comes second finds it frozen, and not half so */
+    int status = ioctl(fd, FIFREEZE, NULL) < 0 ? -errno : 0;
+    close(fd);
+    /* EBUSY: by another; EOPNOTSUPP: a file system in memory, which is not written back */
+    return status == 0 || status == -EBUSY || status == -EOPNOTSUPP
+               ? 0
+               : err_set(e, -status, "failed to freeze the root file system");
 }
 
 void upper_thaw(void) {
     struct err e;
-    if (frozen && --frozen == 0)
-        upper_do(FITHAW, NULL, "thaw", &e);
+    upper_do(FITHAW, NULL, "thaw", &e); /* EINVAL: nothing is frozen */
 }
 
 int op_sync(uint32_t number, const json_t *args, json_t **result, struct err *e) {
     (void)number, (void)args, (void)result;
     return upper_do(0, NULL, "sync", e);
-}
-
-int op_freeze(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    (void)number, (void)args, (void)result;
-    return upper_do(FIFREEZE, NULL, "freeze", e);
-}
-
-int op_thaw(uint32_t number, const json_t *args, json_t **result, struct err *e) {
-    (void)number, (void)args, (void)result;
-    return upper_do(FITHAW, NULL, "thaw", e);
 }
 
 int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e) {

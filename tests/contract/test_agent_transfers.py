@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,46 @@ async def test_a_transfer_that_is_cancelled_leaves_no_child(plain: Connect, tmp_
         os.close(write_end)
         for _ in range(70):  # more than there may be at once
             await copy_in(guest, tmp_path / "x", tar_of(x=b""))
+
+
+async def test_a_transfer_that_stands_still_is_given_up(plain: Connect, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(20_000_000))
+    async with plain() as guest:
+        read_end, write_end = os.pipe()
+        for _ in range(70):  # more than there may be at once
+            with pytest.raises(ContainerError, match=r"nothing moved for 0\.01 s") as caught:
+                await receive(guest, "copy.out", write_end, patience=0.01, path=str(tmp_path / "big"))
+            assert caught.value.code is ErrorCode.TIMEOUT
+        os.close(read_end)
+        os.close(write_end)
+        read_end, write_end = os.pipe()
+        with pytest.raises(ContainerError, match=r"nothing moved for 0\.01 s"):
+            await send(guest, "copy.in", read_end, patience=0.01, path=str(tmp_path / "x"))
+        os.close(read_end)
+        os.close(write_end)
+
+
+async def test_a_transfer_to_a_slow_reader_takes_longer_than_it_may_stand_still(plain: Connect, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(6_000_000))
+    read_end, write_end = os.pipe()
+
+    def read_slowly() -> int:
+        with open(read_end, "rb", buffering=0) as pipe:
+            total = 0
+            while piece := pipe.read(300_000):
+                total += len(piece)
+                time.sleep(0.05)
+        return total
+
+    async with plain() as guest:
+        reader = asyncio.create_task(asyncio.to_thread(read_slowly))
+        began = time.monotonic()
+        try:
+            await receive(guest, "copy.out", write_end, patience=3.0, path=str(tmp_path / "big"))
+        finally:
+            os.close(write_end)
+        assert await reader > 6_000_000
+        assert time.monotonic() - began > 3.0
 
 
 async def test_what_is_no_tar_is_refused(plain: Connect, tmp_path: Path) -> None:

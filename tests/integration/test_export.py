@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import tarfile
 import threading
@@ -9,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.system import System
+from support.system import System, settle
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 SMALL = ("-m", "256m", "-c", "1")
@@ -117,17 +119,57 @@ def test_changes_of_an_image_that_are_none(system: System, changed: str) -> None
     assert "committed" not in system.output("image", "list")
 
 
-def test_writes_wait_while_a_container_is_exported(system: System, changed: str) -> None:
-    """And go on afterwards, also when the export is given up."""
-    writer = system.popen("exec", changed, "sh", "-c", "sleep 1; echo done > /stamp")
-    with system.popen("export", changed, stdout=subprocess.PIPE) as export:
+@pytest.mark.parametrize("lost", ["client", "apiserver"])
+def test_writes_wait_while_a_container_is_exported(system: System, changed: str, lost: str) -> None:
+    """Reads do not; and writes go on as soon as the export is over, however it ends."""
+    stamp = f"/stamp-{lost}"
+    with system.popen("export", changed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as export:
         assert export.stdout is not None
         export.stdout.read(100_000)
-        time.sleep(3)
-        assert writer.poll() is None
-        export.kill()
-    writer.wait(30)
-    assert system.output("exec", changed, "head", "/stamp") == "done"
+        command = f"echo begun; echo done > {stamp}"
+        with system.popen("exec", changed, "sh", "-c", command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "begun\n"
+            assert system.output("exec", changed, "head", "-n", "1", "/usr/bin/new") == "fresh"
+            assert writer.poll() is None
+            os.kill(export.pid if lost == "client" else system.services()["apiserver"], signal.SIGKILL)
+            written = settle(
+                lambda: system.run("exec", changed, "head", stamp, check=False).stdout, lambda out: out == "done\n", 60
+            )
+        assert written == "done\n"
+    assert system.state(changed) == "running"
+
+
+def test_an_export_and_a_copy_that_waits_for_its_input_do_not_wait_for_each_other(system: System, changed: str) -> None:
+    """The copy's write is under way while the export wants all writes to be over; the agent feeds both."""
+    header = tarfile.TarInfo("late")
+    header.size = 4_000_000
+    with (
+        system.popen("cp", "-", f"{changed}:/", stdin=subprocess.PIPE) as copy,
+        system.popen("exec", changed, "sh", "-c", "until test -s /late; do :; done") as arrived,
+    ):
+        assert copy.stdin is not None
+        copy.stdin.write(header.tobuf() + bytes(2_000_000))
+        copy.stdin.flush()
+        assert arrived.wait(60) == 0
+        with system.popen("export", changed, stdout=subprocess.PIPE) as export:
+            assert system.output("exec", changed, "echo", "alive") == "alive"
+            copy.stdin.write(bytes(2_000_000) + bytes(1024))
+            copy.stdin.close()
+            archive = export.communicate(timeout=60)[0]
+        assert copy.wait(60) == 0
+    assert entries(archive)["made/one"][7:] == (b"one\n", ["made/one", "made/two"])
+    system.run("exec", changed, "rm", "/late")
+
+
+def test_an_output_whose_reader_goes_ends_no_container(system: System, changed: str) -> None:
+    for command in (("exec", changed, "yes"), ("export", changed), ("cp", f"{changed}:/bin", "-")):
+        with system.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+            assert child.stdout is not None
+            assert child.stdout.read(1)
+            child.stdout.close()
+            assert child.wait(60) != 0
+    assert system.state(changed) == "running"
 
 
 def test_a_stop_does_not_wait_for_an_export(system: System) -> None:

@@ -245,14 +245,6 @@ class GuestClient:
         """Write back the upper file system."""
         await self._call("filesystem.sync", timeout)
 
-    async def freeze(self, *, timeout: float | None = None) -> None:
-        """Stop writes to the upper file system until `thaw`."""
-        await self._call("filesystem.freeze", timeout)
-
-    async def thaw(self, *, timeout: float | None = None) -> None:
-        """Undo `freeze`."""
-        await self._call("filesystem.thaw", timeout)
-
     async def trim(self, *, timeout: float | None = None) -> int:
         """Discard unused blocks of the upper file system; bytes discarded."""
         return int((await self._call("filesystem.trim", timeout)).get("trimmed", 0))

@@ -6,6 +6,7 @@ What cannot be opened anew is polled, and then read or written in pieces that a 
 """
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -113,6 +114,7 @@ class Sink(_Descriptor):
     def __init__(self, fd: int) -> None:
         super().__init__(fd, os.O_WRONLY)
         self.waiting = 0  # bytes not yet written
+        self.broken = False  # it was a pipe or socket, and its reader has gone
         self._queue: deque[memoryview] = deque()
         self._open = True
         self._released = False
@@ -177,7 +179,8 @@ class Sink(_Descriptor):
                 count = self._write(data if self._sure else data[:_SURE])
             except _AGAIN:
                 break
-            except OSError:  # its reader is gone, or its disk is full: the process must not suffer
+            except OSError as error:  # its reader is gone, or its disk is full: the process must not suffer
+                self.broken = error.errno in (errno.EPIPE, errno.ECONNRESET)
                 self.drop()
                 return
             self.waiting -= count

@@ -19,8 +19,9 @@ class Relay:
     Descriptors stay the caller's: they are neither closed nor made non-blocking (the caller's terminal is shared with
     its shell), and must stay open while `run` runs. Without a descriptor the input is left alone and the output goes to
     the tee alone, which gets every byte when it arrives, however slow the descriptor's reader is. An output whose
-    reader went away is dropped from then on. End of file on stdin closes the process's stdin (a terminal's process gets
-    its end-of-file character); a terminal that hangs up is a detach.
+    reader went away is dropped from then on; without a tee the process sees that it has no reader any more. End of file
+    on stdin closes the process's stdin (a terminal's process gets its end-of-file character); a terminal that hangs up
+    is a detach.
     """
 
     def __init__(
@@ -122,6 +123,9 @@ class Relay:
                     sink.write(data)
                     if sink.waiting > _SLACK:
                         await sink.room()
+                    if sink.broken and self._tee is None:
+                        stream.close()
+                        return
 
     def _close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):

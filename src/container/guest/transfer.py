@@ -1,8 +1,8 @@
 """Streams between the agent's transfers (guest/src/transfer.h) and descriptors of the host: files in and out."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
 from container.errors import ContainerError, ErrorCode
@@ -13,26 +13,28 @@ from container.guest.mux import CHUNK, Stream
 _SLACK = 1 << 20  # bytes that wait for a slow reader before the guest does
 
 
-async def send(guest: GuestClient, op: str, fd: int, **arguments: Any) -> None:
+async def send(guest: GuestClient, op: str, fd: int, *, patience: float | None = None, **arguments: Any) -> None:
     """Feed a transfer from `fd`, to its end of file or until the guest has enough.
 
-    Raises GuestError, and ContainerError(INTERRUPTED) when the channel ended. `fd` stays the caller's.
+    Raises GuestError, ContainerError(INTERRUPTED) when the channel ended, ContainerError(TIMEOUT) when nothing moves
+    for `patience` seconds. `fd` stays the caller's.
     """
     stream, request = guest.transfer(op, **arguments)
     with closing(stream), Source(fd) as source:
-        await _until_answered(request, _feed(source, stream))
+        async with _moving(patience) as moved:
+            await _until_answered(request, _feed(source, stream, moved))
 
 
-async def receive(guest: GuestClient, op: str, fd: int, **arguments: Any) -> None:
+async def receive(guest: GuestClient, op: str, fd: int, *, patience: float | None = None, **arguments: Any) -> None:
     """Write what a transfer yields to `fd`; returns when all of it is written.
 
-    Raises GuestError, and ContainerError(INTERRUPTED) when the channel ended, or when nobody reads `fd` any more. `fd`
-    stays the caller's.
+    Raises GuestError, ContainerError(INTERRUPTED) when the channel ended, or when nobody reads `fd` any more,
+    ContainerError(TIMEOUT) when nothing moves for `patience` seconds. `fd` stays the caller's.
     """
     stream, request = guest.transfer(op, **arguments)
     with closing(stream), Sink(fd) as sink:
-        async with asyncio.TaskGroup() as tasks:
-            pump = tasks.create_task(_pump(stream, sink))
+        async with _moving(patience) as moved, asyncio.TaskGroup() as tasks:
+            pump = tasks.create_task(_pump(stream, sink, moved))
             error = await _caught(request)
             if error is not None and not sink.dropped:
                 pump.cancel()  # the agent may not even have opened the stream
@@ -42,22 +44,42 @@ async def receive(guest: GuestClient, op: str, fd: int, **arguments: Any) -> Non
             raise error
 
 
-async def _pump(stream: Stream, sink: Sink) -> None:
+@asynccontextmanager
+async def _moving(patience: float | None) -> AsyncIterator[Callable[[], None]]:
+    """What is inside is cancelled when what this yields is not called for `patience` seconds (None: never)."""
+    loop = asyncio.get_running_loop()
+
+    def moved() -> None:
+        if patience is not None:
+            scope.reschedule(loop.time() + patience)
+
+    try:
+        async with asyncio.timeout(patience) as scope:
+            yield moved
+    except TimeoutError:
+        raise ContainerError(ErrorCode.TIMEOUT, f"nothing moved for {patience:g} s") from None
+
+
+async def _pump(stream: Stream, sink: Sink, moved: Callable[[], None]) -> None:
     with suppress(ContainerError):  # the answer tells why
         while data := await stream.read():
+            moved()
             sink.write(data)
             if sink.waiting > _SLACK:
                 await sink.room()
             if sink.dropped:
                 stream.close()
                 return
-    await sink.flushed()
+    while sink.waiting:
+        await sink.room()
+        moved()
 
 
-async def _feed(source: Source, stream: Stream) -> None:
+async def _feed(source: Source, stream: Stream, moved: Callable[[], None]) -> None:
     with suppress(ContainerError):  # the answer tells why
         while data := await source.read(CHUNK):
             await stream.write(data)
+            moved()
         await stream.write_eof()
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 READER_MEMORY = 128 << 20  # bytes, on top of what every machine gets
 BOOT_LOG = "read.log"
+PATIENCE = 300.0  # seconds in which nothing moves, until a copy is given up
+FROZEN_PATIENCE = 60.0  # seconds, the same while the container's writes wait
 # Seconds, each times the accelerator's `speed`.
 BOOT_DEADLINE = 12.0
 REQUEST_DEADLINE = 20.0
@@ -32,7 +34,8 @@ async def read_tree(guest: "GuestClient", tree: Tree, fd: int, *, freeze: bool) 
     """Write a tree to `fd`; with `freeze` writers wait meanwhile. Raises ContainerError."""
     from container.guest.transfer import receive
 
-    await receive(guest, _OPS[tree], fd, freeze=freeze and tree is not Tree.CHANGES)
+    freeze = freeze and tree is not Tree.CHANGES
+    await receive(guest, _OPS[tree], fd, patience=FROZEN_PATIENCE if freeze else PATIENCE, freeze=freeze)
 
 
 class Transfers:

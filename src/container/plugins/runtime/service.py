@@ -13,7 +13,7 @@ from container.model.event import ProcessEvent, Progress
 from container.model.files import Tree
 from container.model.launch import Launch
 from container.model.process import ProcessConfiguration, WindowSize
-from container.plugins.runtime.files import Reader, Transfers, read_tree
+from container.plugins.runtime.files import PATIENCE, Reader, Transfers, read_tree
 from container.plugins.runtime.life import REQUEST_DEADLINE, Life
 from container.plugins.runtime.process import ContainerProcess
 from container.plugins.runtime.states import Booting, Running, State, Stopped, Stopping, Waiting, status_of
@@ -155,13 +155,15 @@ class RuntimeService:
         """Unpack the tar stream that `fd` yields. Raises ContainerError(invalidState) unless it runs."""
         from container.guest.transfer import send
 
-        await self._transfers.run(send(self._running().guest, "copy.in", fd, path=path, into=members))
+        work = send(self._running().guest, "copy.in", fd, patience=PATIENCE, path=path, into=members)
+        await self._transfers.run(work)
 
     async def copy_out(self, path: str, fd: int, *, attributes: bool) -> None:
         """Write a file or directory to `fd` as a tar stream. Raises ContainerError(invalidState) unless it runs."""
         from container.guest.transfer import receive
 
-        await self._transfers.run(receive(self._running().guest, "copy.out", fd, path=path, attributes=attributes))
+        work = receive(self._running().guest, "copy.out", fd, patience=PATIENCE, path=path, attributes=attributes)
+        await self._transfers.run(work)
 
     async def read(self, tree: Tree, fd: int, launch: Launch | None) -> None:
         """Write a tree to `fd`: of the container that runs, or with `launch` of one that does not, and then end."""
