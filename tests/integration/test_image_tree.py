@@ -75,7 +75,7 @@ def rich() -> list[bytes]:
         link("bin/five", "bin/four", tarfile.LNKTYPE),
     )
     third = tar(
-        directory("./", 0o751, uid=5, gid=6, mtime=50),
+        directory("./", 0o751, uid=5, gid=6, mtime=50, xattrs={"user.root": "yes", "trusted.root": "no"}),
         directory("gone", 0o700, uid=1, mtime=51),
         member("gone/again", b"g", mtime=52),
         member("opaque/.wh.young"),

@@ -22,7 +22,6 @@ from container.oci.tarstream import TarReader
 from container.store import atomic
 
 SQUASHFS = ".squashfs"
-_OWNER_MARK = b".container-root-owner"  # a whiteout: overlayfs never shows it
 
 
 class _Replaced(Exception):
@@ -146,8 +145,7 @@ class LayerBuild:
             for entry in self._tree.closing(resolved.__getitem__):
                 owners.update((entry.uid, entry.gid))
                 self._sqfstar.writer.write(tarheader.build(entry))
-            if not {root.uid, root.gid} <= owners:
-                mark = Entry(_OWNER_MARK, tarheader.CHARACTER, mode=0, uid=root.uid, gid=root.gid)
+            for mark in squashfs.marks(root, owners):
                 self._sqfstar.writer.write(tarheader.build(mark))
             self._sqfstar.writer.write(tarheader.ZERO_BLOCK * 2)
             self._sqfstar.finish()

@@ -2,8 +2,9 @@
 
 What sqfstar does not do (seen in 4.5.1), and what is done about it: it takes the first of two members with one name,
 and ends on a directory that becomes a file (`layertree` resolves both before), it crashes on a hard link to nothing
-(refused before), and it gives the root directory the caller's ids and the current time whatever the tar says. Inodes
-are therefore stored uncompressed, which also reads faster, and `set_root` writes into the root's inode.
+(refused before), and it gives the root directory the caller's ids, the current time and no xattrs, whatever it is told.
+Inodes are therefore stored uncompressed, which also reads faster, and `set_root` writes into the root's inode; ids and
+xattrs that are to be written there are brought into the tables by `marks`.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 
 from container.errors import ContainerError, ErrorCode, internal
-from container.oci.tarheader import Entry
+from container.oci.tarheader import CHARACTER, Entry
 
 _OPTIONS = ("-comp", "lz4", "-noI", "-exports", "-mkfs-time", "0", "-quiet", "-no-progress")
 _MEMORY = "512M"
@@ -26,6 +27,11 @@ _SUPERBLOCK = struct.Struct("<5I6H8Q")
 _MAGIC = 0x73717368
 _METADATA = 8192  # bytes of a metadata block; two bytes of header go before it
 _UNCOMPRESSED = 0x8000
+_REFERENCES = _METADATA // 8  # in a block of the export table
+_LONG_DIRECTORY, _LONG_CHARACTER = 8, 12  # kinds of inodes that can have xattrs, and where: 32 bits
+_DIRECTORY_XATTRS, _CHARACTER_XATTRS = 36, 24
+_MARK, _MARK_TIME = b".container-root-", 1
+_FILLERS = 40  # directory entries of 250 bytes: more than 8 KiB of them make the inode a long one
 
 
 class Writer:
@@ -125,10 +131,24 @@ def _running(path: str, log: int) -> Iterator["subprocess.Popen[bytes]"]:
             process.stdin.close()
 
 
-def set_root(path: str, root: Entry) -> None:
-    """Give the root directory of a squashfs with uncompressed inodes the mode, owner and time of `root`.
+def marks(root: Entry, ids: set[int]) -> Iterator[Entry]:
+    """What an image with the owners `ids` has to have besides, for `set_root`: whiteouts, which no overlay shows."""
+    if root.xattrs or not {root.uid, root.gid} <= ids:
+        yield _whiteout(b"owner", root)
+    if root.xattrs:
+        yield from (_whiteout(b"%0230d" % number, Entry(b"")) for number in range(_FILLERS))
 
-    The image must use the two ids already. Raises ContainerError(internal). Format: fs/squashfs/squashfs_fs.h.
+
+def _whiteout(name: bytes, like: Entry) -> Entry:
+    return Entry(
+        _MARK + name, CHARACTER, mode=0, uid=like.uid, gid=like.gid, mtime=_MARK_TIME, xattrs=dict(like.xattrs)
+    )
+
+
+def set_root(path: str, root: Entry) -> None:
+    """Give the root directory of a squashfs with uncompressed inodes the mode, owner, time and xattrs of `root`.
+
+    The image must have the `marks`. Raises ContainerError(internal). Format: fs/squashfs/squashfs_fs.h.
     """
     with open(path, "r+b") as image:
         fields = _SUPERBLOCK.unpack(image.read(_SUPERBLOCK.size))
@@ -143,11 +163,35 @@ def set_root(path: str, root: Entry) -> None:
         inode = struct.pack(
             "<HHHHI", kind, root.mode & 0o7777, known.index(root.uid), known.index(root.gid), root.mtime
         )
-        done = 0
-        for position, length in _pieces(block, offset, len(inode)):
-            os.pwrite(image.fileno(), inode[done : done + length], position)
-            done += length
+        _overwrite(image.fileno(), block, offset, inode)
+        if root.xattrs:
+            xattrs = _marked_xattrs(image.fileno(), fields)
+            if kind != _LONG_DIRECTORY or xattrs is None:
+                raise internal(f"cannot set the extended attributes of the root directory in {path}")
+            _overwrite(image.fileno(), block, offset + _DIRECTORY_XATTRS, xattrs)
         os.fsync(image.fileno())
+
+
+def _marked_xattrs(fd: int, superblock: tuple[int, ...]) -> bytes | None:
+    """The reference to the mark's xattrs; the export table leads to all inodes."""
+    count, inode_table, export_table = superblock[1], superblock[15], superblock[18]
+    for first in range(0, count, _REFERENCES):
+        (block,) = struct.unpack("<Q", os.pread(fd, 8, export_table + first // _REFERENCES * 8))
+        here = min(count - first, _REFERENCES)
+        for reference in struct.unpack(f"<{here}Q", _metadata(fd, block, 0, 8 * here)):
+            place = inode_table + (reference >> 16), reference & 0xFFFF
+            kind, mode, _, _, time = struct.unpack("<HHHHI", _metadata(fd, *place, 12))
+            if (kind, mode, time) == (_LONG_CHARACTER, 0, _MARK_TIME):
+                return _metadata(fd, *place, _CHARACTER_XATTRS + 4)[_CHARACTER_XATTRS:]
+    return None
+
+
+def _overwrite(fd: int, block: int, offset: int, data: bytes) -> None:
+    """Write over uncompressed metadata."""
+    done = 0
+    for position, length in _pieces(block, offset, len(data)):
+        os.pwrite(fd, data[done : done + length], position)
+        done += length
 
 
 def _metadata(fd: int, block: int, offset: int, count: int) -> bytes:

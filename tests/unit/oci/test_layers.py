@@ -112,6 +112,22 @@ def test_xattrs_survive_but_not_those_of_overlayfs(workshop: Workshop, tmp_path:
     assert os.listxattr(tmp_path / "out/moved") == []
 
 
+@pytest.mark.parametrize("count", [0, 1500, 4000])
+def test_the_root_directory_has_its_metadata(workshop: Workshop, tmp_path: Path, count: int) -> None:
+    lower = tar(directory("./", 0o1711, uid=3, gid=70000, mtime=5, xattrs={"user.root": "yes"}), member("x", b""))
+    upper = tar(*(member(f"{number % 7}/{number}", b"x", xattrs={"user.n": str(number)}) for number in range(count)))
+    first, index = workshop.build(lower)
+    second, _ = workshop.build(upper, [index])
+    for path in (first, second):
+        assert listing(path)["/"].startswith("drwx--x--t 3/70000")
+        out = tmp_path / Path(path).name
+        command = ["unsquashfs", "-q", "-n", "-d", out, "-excludes", path, ".container-root-owner"]
+        subprocess.run(command, check=os.getuid() == 0, stdout=subprocess.DEVNULL)
+        assert os.listxattr(out) == ["user.root"]
+        assert os.getxattr(out, "user.root") == b"yes"
+        assert out.stat().st_mtime == 5
+
+
 def test_whiteouts_become_devices_and_opaque_marks_become_xattrs(workshop: Workshop, tmp_path: Path) -> None:
     layer = tar(
         member("etc/.wh.passwd"),
