@@ -1,6 +1,7 @@
 """The other uplink of an ordinary user: pasta(1), which opens a socket of the host for each connection.
 
-Not for root: Debian 12's gives up root's identity, and with it the access to a namespace of root's.
+Not for root: it gives up root's identity, and with it the access to a namespace of root's, before it enters that. So
+does Debian 12's with --runas 0 and --netns-only.
 """
 
 import os
@@ -41,7 +42,8 @@ class Pasta:
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
         if os.geteuid() == 0:
-            text = f"network {self._plan.id} has no way out: {PROGRAM} is for ordinary users, take another uplink"
+            text = f"network {self._plan.id} has no way out: {PROGRAM} cannot enter a network of root's; "
+            text += "create it with --option uplink=slirp4netns or veth"
             raise ContainerError(ErrorCode.UNSUPPORTED, text)
         if UPLINK in await namespace.links():
             await stop_strays(PROGRAM, holder)

@@ -1,7 +1,8 @@
 """The uplink of root: a veth(4) pair to the host, which forwards and masquerades. Fast, but the host must agree.
 
 It sets net.ipv4.ip_forward for the whole host, and relies on the host's own firewall to let forwarded packets pass: so
-it is only taken when it is asked for. IPv4 only.
+it is only taken when it is asked for. IPv6 passes where the host forwards it already: to set that is left to the host,
+which would no longer listen to router advertisements.
 
 Root's processes on the host reach containers by their addresses; other users' do not, for among them may be the
 uplinks of other networks, through which containers could reach these.
@@ -10,7 +11,7 @@ uplinks of other networks, through which containers could reach these.
 import asyncio
 import logging
 import socket
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from container.errors import ContainerError, internal
 from container.linux import native
@@ -23,7 +24,9 @@ from container.plugins.network.uplink import UPLINK_GROUP
 
 _log = logging.getLogger(__name__)
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
-_LINKS = IPv4Network("198.18.0.0/15")  # RFC 2544: not routed; each network takes four addresses
+_FORWARD_IPV6 = "/proc/sys/net/ipv6/conf/all/forwarding"
+# RFC 2544 and RFC 4193: not routed. Each network takes four addresses, and one /64.
+_LINKS, _LINKS_IPV6 = IPv4Network("198.18.0.0/15"), IPv6Network("fd63:7472:7665::/48")
 
 
 class Veth:
@@ -36,13 +39,15 @@ class Veth:
         self._plan = plan
         self._host_loopback = host_loopback
         self._name = f"ctr{digest}"
-        self._link = IPv4Interface((_LINKS.network_address + int(digest, 16) % (1 << 15) * 4 + 1, 30))
+        number = int(digest, 16) % (1 << 15)
+        self._link = IPv4Interface((_LINKS.network_address + number * 4 + 1, 30))
+        self._link_ipv6 = IPv6Interface((_LINKS_IPV6.network_address + (number << 64) + 1, 64))
 
     @property
     def way(self) -> WayOut:
         """See `Uplink.way`: the links of all networks are closed."""
         host = (self._link.ip,) if self._host_loopback else ()
-        return WayOut(closed=(_LINKS,), host=host, host_may_enter=True)
+        return WayOut(closed=(_LINKS, _LINKS_IPV6), host=host, host_may_enter=True)
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
@@ -55,33 +60,43 @@ class Veth:
         return UplinkRecord(self.kind, host_loopback=self._host_loopback)
 
     async def _start(self, namespace: Namespace, holder: int) -> None:
-        inside = self._link.ip + 1
         if _exists(self._name):  # left by a helper that had no time to take note of it
             await native.run_program("ip", "link", "delete", self._name)
         await native.run_program(
             "ip", "link", "add", self._name, "type", "veth", "peer", "name", UPLINK, "netns", str(holder)
         )
-        await native.run_program("ip", "address", "add", str(self._link), "dev", self._name)
         await native.run_program("ip", "link", "set", self._name, "up")
-        await namespace.run("ip", "address", "add", f"{inside}/30", "dev", UPLINK)
         await namespace.run("ip", "link", "set", UPLINK, "up")
-        await namespace.run("ip", "route", "add", "default", "via", str(self._link.ip))
-        await native.run_program("ip", "route", "add", str(self._plan.ipv4), "via", str(inside), "dev", self._name)
-        await native.run_program("nft", "-f", "-", data=self._ruleset(inside).encode())
+        await self._connect(namespace, self._link, self._plan.ipv4)
+        if self._plan.ipv6 is not None and _is_set(_FORWARD_IPV6):
+            await self._connect(namespace, self._link_ipv6, self._plan.ipv6)
+        await native.run_program("nft", "-f", "-", data=self._ruleset().encode())
         _set(_FORWARD)
         if self._host_loopback:
             _set(f"/proc/sys/net/ipv4/conf/{self._name}/route_localnet")
 
-    def _ruleset(self, inside: IPv4Address) -> str:
-        table = f"table ip {self._name}"
-        link = self._link.ip
+    async def _connect(
+        self, namespace: Namespace, link: IPv4Interface | IPv6Interface, subnet: IPv4Network | IPv6Network
+    ) -> None:
+        """Addresses for the two ends, a way out for the network and the host's way in."""
+        inside = link.ip + 1
+        check = () if link.version == 4 else ("nodad",)  # nobody else is there who could have it
+        await native.run_program("ip", "address", "add", str(link), "dev", self._name, *check)
+        await namespace.run("ip", "address", "add", f"{inside}/{link.network.prefixlen}", "dev", UPLINK, *check)
+        await namespace.run("ip", "route", "add", "default", "via", str(link.ip))
+        await native.run_program("ip", "route", "add", str(subnet), "via", str(inside), "dev", self._name)
+
+    def _ruleset(self) -> str:
+        table = f"table inet {self._name}"
+        link, inside, inside_ipv6 = self._link.ip, self._link.ip + 1, self._link_ipv6.ip + 1
         loopback = f"""
   chain loopback {{
     type nat hook prerouting priority dstnat;
-    iifname {self._name} ip daddr {link} dnat to 127.0.0.1
+    iifname {self._name} ip daddr {link} dnat ip to 127.0.0.1
   }}"""
         host = loopback if self._host_loopback else ""
         refused = "" if self._host_loopback else f"\n    iifname {self._name} ip daddr {_LINKS} drop"
+        refused += f"\n    iifname {self._name} ip6 daddr {_LINKS_IPV6} drop"
         return f"""{table}
 delete {table}
 {table} {{
@@ -93,8 +108,10 @@ delete {table}
   }}
   chain entering {{
     type filter hook input priority filter;
-    iifname {self._name} ct state established,related accept{refused}
+    iifname {self._name} ct state established,related accept
+    iifname {self._name} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept{refused}
     iifname {self._name} ip saddr != {inside} drop
+    iifname {self._name} ip6 saddr != {inside_ipv6} drop
   }}
   chain leaving {{
     type filter hook output priority filter;
@@ -104,6 +121,7 @@ delete {table}
   chain outbound {{
     type nat hook postrouting priority srcnat;
     ip saddr {inside} oifname != {self._name} masquerade
+    ip6 saddr {inside_ipv6} oifname != {self._name} masquerade
   }}{host}
 }}
 """
@@ -119,7 +137,7 @@ delete {table}
 
     async def stop(self) -> None:
         """See `Uplink.stop`."""
-        table = f"table ip {self._name}"
+        table = f"table inet {self._name}"
         try:
             await native.run_program("nft", "-f", "-", data=f"{table}\ndelete {table}\n".encode())
             if _exists(self._name):
@@ -139,11 +157,17 @@ def _exists(link: str) -> bool:
     return True
 
 
-def _set(path: str) -> None:
+def _is_set(path: str) -> bool:
     try:
         with open(path, encoding="ascii") as file:
-            enabled = file.read().strip() == "1"
-        if not enabled:
+            return file.read().strip() == "1"
+    except FileNotFoundError:  # a kernel without IPv6
+        return False
+
+
+def _set(path: str) -> None:
+    try:
+        if not _is_set(path):
             with open(path, "w", encoding="ascii") as file:
                 file.write("1")
     except OSError as error:
