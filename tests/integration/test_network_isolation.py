@@ -96,7 +96,8 @@ def reached(guest: Namespace, *addresses: str, ports: tuple[int, ...] = (7000,))
 
 
 def reaches(guest: Namespace, address: str) -> bool:
-    return reached(guest, address) == [f"{address} 7000"]
+    """Whether it can be reached: tried again, since a busy machine may be slow."""
+    return any(reached(guest, address) == [f"{address} 7000"] for _ in range(10))
 
 
 # --- spoofing --------------------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ async def test_the_gateway_answers_dns_and_ping_and_nothing_else(host: Helper) -
             ipv6 = lease["attachment"].ipv6_gateway
             assert ipv6 is not None
             netlab.output(guest, "ping", "-c1", "-W2", GATEWAY)
-            assert not reaches(guest, GATEWAY)
+            assert reached(guest, GATEWAY) == [""]
     await host.stop()
 
 

@@ -142,11 +142,11 @@ async def load(port: int, connections: int, seconds: float) -> tuple[int, int]:
 @pytest.fixture
 def only_once(system: System) -> None:
     if system.user is not None:
-        pytest.skip("the relay is the same for an ordinary user, and this takes long")
+        pytest.skip("the same for every user, and this takes long")
 
 
-async def test_nginx_under_many_connections_loses_none(only_once: None, debian_system: System) -> None:
-    seconds = float(os.environ.get("CONTAINER_TEST_LOAD_SECONDS", "10"))
+async def test_nginx_under_many_connections_loses_none(debian_system: System) -> None:
+    seconds = 30 if debian_system.user is None else 3  # the relay is the same for an ordinary user
     port, name = ports.reserve(), "loaded"
     debian_system.run(
         "run", "-d", "--name", name, "-c", "1", "-m", "512m", "-p", f"127.0.0.1:{port}:80", "nginx:debian"
@@ -156,9 +156,9 @@ async def test_nginx_under_many_connections_loses_none(only_once: None, debian_s
         answered, lost = await load(port, 500, seconds)
     finally:
         debian_system.run("delete", "-f", name)
-    print(f"{answered} answers in {seconds:.0f} s, {lost} lost")
+    print(f"{answered} answers in {seconds} s, {lost} lost")
     assert lost == 0
-    assert answered > 500
+    assert answered >= 500
 
 
 def test_apt_get_update_works_through_the_way_out(only_once: None, debian_system: System) -> None:

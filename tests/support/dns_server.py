@@ -49,10 +49,14 @@ def answer(wire: bytes, tcp: bool) -> list[bytes]:
 def serve_tcp(listener: socket.socket) -> None:
     while True:
         sock, _ = listener.accept()
-        with sock, sock.makefile("rb") as stream:
-            while len(length := stream.read(2)) == 2:
-                for response in answer(stream.read(int.from_bytes(length, "big")), True):
-                    sock.sendall(len(response).to_bytes(2, "big") + response)
+        threading.Thread(target=converse, args=(sock,), daemon=True).start()
+
+
+def converse(sock: socket.socket) -> None:
+    with contextlib.suppress(ConnectionError), sock, sock.makefile("rb") as stream:
+        while len(length := stream.read(2)) == 2:
+            for response in answer(stream.read(int.from_bytes(length, "big")), True):
+                sock.sendall(len(response).to_bytes(2, "big") + response)
 
 
 def bound_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:

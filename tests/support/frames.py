@@ -49,7 +49,7 @@ def router_advertisement(mac: str) -> bytes:
     return struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + b"\1\1" + _mac(mac)
 
 
-def receive(tap: int, wanted: Callable[[bytes], bool], timeout: float = 1.0) -> bytes | None:
+def receive(tap: int, wanted: Callable[[bytes], bool], timeout: float = 30.0) -> bytes | None:
     """The next frame, without its virtio-net header, that is `wanted`."""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:

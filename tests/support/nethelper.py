@@ -71,7 +71,7 @@ class Helper:
         command = self.inside(sys.executable, "-m", "container.plugins.network.main", *arguments)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=self.environment, stderr=log, cwd="/")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(Exception):
                 await self.client.call(Network.Status)
@@ -91,7 +91,7 @@ class Helper:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
-        assert await asyncio.to_thread(self.process.wait, 10) == 0, self.log.read_text()
+        assert await asyncio.to_thread(self.process.wait, 60) == 0, self.log.read_text()
 
     def state(self) -> dict[str, Any]:
         """What it has on disk."""

@@ -97,7 +97,7 @@ def _ip(namespace: Namespace, line: str) -> None:
 _ASK = """
 import sys, dns.message, dns.query, dns.rcode
 server, name, kind, transport = sys.argv[1:]
-answer = getattr(dns.query, transport)(dns.message.make_query(name, kind), server, timeout=3)
+answer = getattr(dns.query, transport)(dns.message.make_query(name, kind), server, timeout=20)
 values = [str(item) for rrset in answer.answer for item in rrset]
 print(" ".join(values) or dns.rcode.to_text(answer.rcode()))
 """
@@ -108,7 +108,7 @@ def ask(namespace: Namespace, server: str, name: str, kind: str = "A", transport
     return output(namespace, sys.executable, "-c", _ASK, server, name, kind, transport).removesuffix("\n")
 
 
-def output(namespace: Namespace, *argv: str, timeout: float = 30) -> str:
+def output(namespace: Namespace, *argv: str, timeout: float = 60) -> str:
     """What a program inside a namespace writes to standard output; it must succeed."""
     with popen(namespace, *argv, stdout=subprocess.PIPE) as process:
         try:

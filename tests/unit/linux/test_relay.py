@@ -139,7 +139,7 @@ def test_a_refused_target_closes_the_client_at_once(lab: Lab) -> None:
     started = time.monotonic()
     with pytest.raises(ConnectionResetError), lab.connect(NOBODY) as client:  # which of the two sees it is a race
         client.recv(1)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # not only when some timeout has passed
 
 
 def test_a_reset_by_the_container_reaches_the_client(lab: Lab) -> None:
@@ -164,6 +164,9 @@ def test_clients_that_leave_in_any_way_leave_nothing_in_the_relay(lab: Lab) -> N
             port = dice.choice((ECHO, DIGEST, SOURCE, RESET, STUCK, NOBODY))
             try:
                 client = stack.enter_context(lab.connect(port))
+            except ConnectionResetError:  # so quickly
+                continue
+            try:
                 client.setblocking(False)
                 client.send(bytes(dice.choice((1, 1000, 1 << 20))))
                 if dice.random() < 0.3:
@@ -206,7 +209,7 @@ async def test_connections_over_the_limit_wait_for_their_turn(namespace: Namespa
             time.sleep(0.3)
             assert cpu_ticks(lab) - before <= 2, "the relay spins"
             first.close()
-            third.settimeout(5)
+            third.settimeout(30)
             assert third.recv(1) == b"x"
 
 
@@ -375,7 +378,7 @@ def cpu_ticks(lab: Lab) -> int:
 
 def wait_for_connections(lab: Lab, count: int) -> None:
     """Wait until the relay has `count` connections: two sockets each, besides the listeners."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         sockets = 0
         for path in Path(f"/proc/{lab.relay.pid}/fd").iterdir():
