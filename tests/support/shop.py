@@ -13,10 +13,16 @@ from support.system import System
 
 
 @contextmanager
-def opened(user: str | None = None, settings: str = "", room: str | None = None) -> Iterator[System]:
+def opened(
+    user: str | None = None,
+    settings: str = "",
+    room: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[System]:
     """A started system of `user` (None: the caller) with `settings` as config.toml; stopped and removed at the end.
 
-    With `room` its app root is a file system of that size, which needs root; `resize` changes it.
+    The `environment` is added to that of all its commands. With `room` its app root is a file system of that size, which
+    needs root; `resize` changes it.
     """
     base = Path(tempfile.mkdtemp(prefix="container-shop-"))
     with ExitStack() as stack:
@@ -32,6 +38,7 @@ def opened(user: str | None = None, settings: str = "", room: str | None = None)
             for path in (base, *base.rglob("*")):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         system = System(base, user)
+        system.environment |= environment or {}
         stack.callback(system.run, "system", "stop", check=False)
         system.run("system", "start", "--disable-kernel-install")
         yield system

@@ -33,6 +33,11 @@ HOPELESS = 3
 _KILLED_SECONDS = 10.0
 _BASE_ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _XDG_ENVIRONMENT = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+# Where credential helpers find the user's keyring, and docker its logins.
+_KEYRING_ENVIRONMENT = (
+    *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GNUPGHOME"),
+    *("PASSWORD_STORE_DIR", "DOCKER_CONFIG"),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -225,7 +230,8 @@ class Supervised:
 
 def base_environment() -> dict[str, str]:
     """What a service gets of the supervisor's own environment, besides what its job says."""
-    return {name: os.environ[name] for name in _BASE_ENVIRONMENT + _XDG_ENVIRONMENT if name in os.environ}
+    passed = _BASE_ENVIRONMENT + _XDG_ENVIRONMENT + _KEYRING_ENVIRONMENT
+    return {name: os.environ[name] for name in passed if name in os.environ}
 
 
 class _Log:
