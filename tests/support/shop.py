@@ -21,8 +21,8 @@ def opened(
 ) -> Iterator[System]:
     """A started system of `user` (None: the caller) with `settings` as config.toml; stopped and removed at the end.
 
-    The `environment` is added to that of all its commands. With `room` its app root is a file system of that size, which
-    needs root; `resize` changes it.
+    The `environment` is added to that of all its commands. With `room` its app root is a file system of that size,
+    which needs root; `resize` changes it.
     """
     base = Path(tempfile.mkdtemp(prefix="container-shop-"))
     with ExitStack() as stack:
