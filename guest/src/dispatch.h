@@ -32,6 +32,7 @@ int op_copy_out(uint32_t number, const json_t *args, json_t **result, struct err
 int op_export(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_layer(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_changes(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_replay(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_kernel_log(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_listen(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_connect(uint32_t number, const json_t *args, json_t **result, struct err *e);

@@ -214,3 +214,8 @@ int op_changes(uint32_t number, const json_t *args, json_t **result, struct err 
     close(lower);
     return transfer(number, args, (struct job){.run = job_changes}, e);
 }
+
+int op_replay(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)result;
+    return transfer(number, args, (struct job){.run = job_replay, .input = true}, e);
+}

@@ -6,6 +6,7 @@
  *   tree.export   {stream, freeze?}            the root file system as a tar stream, without what is mounted in it
  *   tree.layer    {stream, freeze?}            what the container changed, as an OCI layer
  *   tree.changes  {stream}                     the same as records (changes.h)
+ *   share.replay  {stream, path}               what changed in the share `path`, a volume's name (replay.h)
  *
  * The first two see what the container's processes see, from inside its mount namespace: no path of theirs leads out.
  */

@@ -26,5 +26,6 @@ int job_copy_out(const struct job *job, struct err *e);
 int job_export(const struct job *job, struct err *e);
 int job_layer(const struct job *job, struct err *e);
 int job_changes(const struct job *job, struct err *e);
+int job_replay(const struct job *job, struct err *e);
 
 #endif

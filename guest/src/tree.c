@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -11,7 +13,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "links.h"
+
 enum { NAMES_MAX = 65536, CHUNK = 1 << 20 };
+
+#define MARK ".container-filling" /* in a directory whose copy is not complete */
+
+struct copy {
+    int top; /* the target's */
+    struct links links;
+    char path[PATH_MAX]; /* below `top`, of what is being copied */
+};
 
 static DIR *list_open(int directory) {
     int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -30,7 +42,7 @@ static struct dirent *list_next(DIR *list) {
     return entry;
 }
 
-int tree_is_empty(int directory) {
+static int tree_is_empty(int directory) {
     DIR *list = list_open(directory);
     if (!list)
         return -errno;
@@ -85,7 +97,7 @@ static int copy_bytes(int from, int to) {
     return sent < 0 ? -errno : 0;
 }
 
-static int copy_file(int from, int to, const char *name, const struct stat *like) {
+static int copy_contents(int from, int to, const char *name, const struct stat *like) {
     int source = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     int target = source < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     int status = target < 0 ? -errno : copy_bytes(source, target);
@@ -113,12 +125,26 @@ static int copy_node(int to, const char *name, const struct stat *like) {
     return dress_at(to, name, like);
 }
 
-static int copy_directory(int from, int to, const char *name, struct err *e) {
+/* A file of any kind but a directory; what an interrupted copy left in its place goes. */
+static int copy_file(struct copy *copy, int from, int to, const char *name, const struct stat *like) {
+    const char *first = like->st_nlink > 1 ? links_find(&copy->links, like, copy->path) : NULL;
+    if (unlinkat(to, name, 0) < 0 && errno != ENOENT)
+        return -errno;
+    if (first)
+        return linkat(copy->top, first, to, name, 0) < 0 ? -errno : 0;
+    if (S_ISREG(like->st_mode))
+        return copy_contents(from, to, name, like);
+    return S_ISLNK(like->st_mode) ? copy_link(from, to, name, like) : copy_node(to, name, like);
+}
+
+static int copy_entries(struct copy *copy, int from, int to, struct err *e);
+
+static int copy_directory(struct copy *copy, int from, int to, const char *name, struct err *e) {
     int source = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int target = source < 0 || mkdirat(to, name, 0700) < 0
+    int target = source < 0 || (mkdirat(to, name, 0700) < 0 && errno != EEXIST)
                      ? -1
                      : openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int status = target < 0 ? err_set(e, errno, "failed to copy %s", name) : tree_copy(source, target, e);
+    int status = target < 0 ? err_set(e, errno, "failed to copy %s", name) : copy_entries(copy, source, target, e);
     if (target >= 0)
         close(target);
     if (source >= 0)
@@ -126,23 +152,27 @@ static int copy_directory(int from, int to, const char *name, struct err *e) {
     return status;
 }
 
-static int copy_entry(int from, int to, const char *name, struct err *e) {
+static int copy_entry(struct copy *copy, int from, int to, const char *name, struct err *e) {
     struct stat like;
+    size_t length = strlen(copy->path);
     int status = fstatat(from, name, &like, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if (status == 0 && length + strlen(name) + 2 > sizeof copy->path)
+        status = -ENAMETOOLONG;
     if (status < 0 || S_ISSOCK(like.st_mode))
         return status < 0 ? err_set(e, -status, "failed to copy %s", name) : 0;
-    if (S_ISDIR(like.st_mode))
-        return copy_directory(from, to, name, e);
-    if (S_ISREG(like.st_mode))
-        status = copy_file(from, to, name, &like);
-    else if (S_ISLNK(like.st_mode))
-        status = copy_link(from, to, name, &like);
-    else
-        status = copy_node(to, name, &like);
-    return status < 0 ? err_set(e, -status, "failed to copy %s", name) : 0;
+    snprintf(copy->path + length, sizeof copy->path - length, "%s%s", length ? "/" : "", name);
+    if (S_ISDIR(like.st_mode)) {
+        status = copy_directory(copy, from, to, name, e);
+    } else {
+        status = copy_file(copy, from, to, name, &like);
+        if (status < 0)
+            err_set(e, -status, "failed to copy %s", copy->path);
+    }
+    copy->path[length] = 0;
+    return status;
 }
 
-int tree_copy(int from, int to, struct err *e) {
+static int copy_entries(struct copy *copy, int from, int to, struct err *e) {
     struct stat like;
     struct dirent *entry;
     DIR *list = list_open(from);
@@ -150,7 +180,7 @@ int tree_copy(int from, int to, struct err *e) {
         return err_set(e, errno, "failed to list a directory");
     int status = 0;
     while (status == 0 && (entry = list_next(list)))
-        status = copy_entry(from, to, entry->d_name, e);
+        status = copy_entry(copy, from, to, entry->d_name, e);
     if (status == 0 && errno)
         status = err_set(e, errno, "failed to list a directory");
     closedir(list);
@@ -158,4 +188,36 @@ int tree_copy(int from, int to, struct err *e) {
         return status;
     status = fstat(from, &like) < 0 ? -errno : dress(from, to, &like);
     return status < 0 ? err_set(e, -status, "failed to copy the attributes of a directory") : 0;
+}
+
+/* The mark goes when all the rest is on the disk. */
+static int complete(int from, int to, struct err *e) {
+    struct stat like;
+    if (fstat(from, &like) < 0 || syncfs(to) < 0 || unlinkat(to, MARK, 0) < 0)
+        return err_set(e, errno, "failed to complete the copy");
+    const struct timespec times[2] = {like.st_atim, like.st_mtim};
+    if (futimens(to, times) < 0 || syncfs(to) < 0)
+        return err_set(e, errno, "failed to complete the copy");
+    return 0;
+}
+
+int tree_fill(int from, int to, struct err *e) {
+    struct copy copy = {.top = to};
+    bool begun = faccessat(to, MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    int empty = begun ? 0 : tree_is_empty(to);
+    if (!begun && empty <= 0)
+        return empty < 0 ? err_set(e, -empty, "failed to list a directory") : 0;
+    int mark = openat(to, MARK, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (mark < 0 && errno == EROFS && !begun)
+        return 0; /* it stays empty */
+    if (mark < 0 || fsync(mark) < 0) {
+        int status = err_set(e, errno, "failed to begin the copy");
+        if (mark >= 0)
+            close(mark);
+        return status;
+    }
+    close(mark);
+    int status = copy_entries(&copy, from, to, e);
+    links_free(&copy.links);
+    return status < 0 ? status : complete(from, to, e);
 }

@@ -49,7 +49,9 @@ static int mount_block(const json_t *volume, const char *path, bool read_only, s
 
 static int mount_share(const json_t *volume, const char *path, bool read_only, struct err *e) {
     modules_for_sharing();
-    if (mount(args_string(volume, "source", ""), path, "virtiofs", read_only ? MS_RDONLY : 0, NULL) < 0)
+    /* writable for the agent, so that it can replay changes: the host's side and the container's mount are not */
+    bool writable = !read_only || args_true(volume, "watched");
+    if (mount(args_string(volume, "source", ""), path, "virtiofs", writable ? 0 : MS_RDONLY, NULL) < 0)
         return err_set(e, errno, "failed to mount a directory of the host (virtiofs)");
     return 0;
 }
@@ -109,22 +111,27 @@ void volume_unmount_all(void) {
 
 /* ---- bound into the container ---- */
 
+int volume_open(const char *name) {
+    char path[PATH_MAX];
+    if (!is_name(name))
+        return -EINVAL;
+    volume_path(path, sizeof path, name);
+    int volume = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return volume < 0 ? -errno : volume;
+}
+
 static int populate(int root, int volume, const char *destination, struct err *e) {
     int image = root_open(root, destination, O_RDONLY | O_DIRECTORY, 0);
     if (image == -ENOENT || image == -ENOTDIR)
         return 0;
     int directory = image < 0 ? image : openat(volume, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int empty = directory < 0 ? -errno : tree_is_empty(directory);
     struct err why = {0};
-    int status = empty > 0 ? tree_copy(image, directory, &why) : 0;
-    if (empty > 0 && status == 0 && syncfs(directory) < 0)
-        status = err_set(&why, errno, "failed to write it back");
+    int status = directory < 0 ? err_set(&why, image < 0 ? -image : errno, "it cannot be opened")
+                               : tree_fill(image, directory, &why);
     if (directory >= 0)
         close(directory);
     if (image >= 0)
         close(image);
-    if (empty < 0)
-        return err_set(e, -empty, "failed to look into the volume at %s", destination);
     return status < 0 ? err_code(e, NULL, -status, "failed to fill the volume at %s: %s", destination, why.text) : 0;
 }
 
@@ -148,13 +155,11 @@ static int bind_at(int root, int source, bool directory, unsigned attributes, co
 int volume_bind(int root, const char *name, const json_t *detail, unsigned attributes, const char *destination,
                 struct err *e) {
     const char *file = args_string(detail, "path", "");
-    char path[PATH_MAX];
     struct stat found;
-    if (!is_name(name))
-        return err_code(e, "invalidArgument", EINVAL, "no volume \"%.64s\"", name);
-    volume_path(path, sizeof path, name);
-    int volume = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int source = volume < 0 || !*file ? volume : openat(volume, file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int volume = volume_open(name);
+    if (volume < 0)
+        return err_set(e, -volume, "failed to open the volume %.64s", name);
+    int source = !*file ? volume : openat(volume, file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     int status = source < 0 || fstat(source, &found) < 0
                      ? err_set(e, errno, "failed to find what is to be mounted at %s", destination)
                      : 0;
@@ -167,7 +172,6 @@ int volume_bind(int root, const char *name, const json_t *detail, unsigned attri
     }
     if (source >= 0 && source != volume)
         close(source);
-    if (volume >= 0)
-        close(volume);
+    close(volume);
     return status;
 }

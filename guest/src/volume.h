@@ -13,6 +13,9 @@
 int volume_bind(int root, const char *name, const json_t *detail, unsigned attributes, const char *destination,
                 struct err *e);
 
+/* The directory of a volume, as O_PATH; -errno. */
+int volume_open(const char *name);
+
 /* Write back and unmount all. */
 void volume_unmount_all(void);
 

@@ -7,3 +7,6 @@ enum { PASS_MAX = 16 };
 
 /* Send `count` descriptors (at most PASS_MAX) with one byte. 0 or -errno. */
 int pass_descriptors(int socket, const int *fds, size_t count);
+
+/* Take one descriptor that came with one byte. It, or -errno. */
+int pass_receive(int socket);

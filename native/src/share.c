@@ -1,27 +1,35 @@
 /*
- * container-share [--read-only] SOURCE -- PROGRAM [ARGUMENT...]
+ * container-share [--read-only] [--uid ID] [--gid ID] [--watch FD] SOURCE -- PROGRAM [ARGUMENT...]
  *
  * Becomes PROGRAM in a mount namespace of its own in which SHARE_DIRECTORY is the directory SOURCE, or holds the file
  * SOURCE alone, under the name "file". Read-only means all of it, with what is mounted below. Neither device nodes nor
- * setuid programs mean anything there.
+ * setuid programs mean anything there. --uid and --gid: see idmap.h. --watch: changes of SOURCE are told to the
+ * socket FD (watch.h), and the program can pretend some (pretend.h).
  *
  * The process ends with its parent.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "idmap.h"
+#include "pass.h"
+#include "pretend.h"
+#include "watch.h"
 
 enum { FILES_MAX = 1000000 };
 
@@ -103,17 +111,86 @@ static void share(const char *source, bool read_only) {
         fail_errno(errno, "cannot make " BASE " read-only");
 }
 
-int main(int argc, char **argv) {
-    bool read_only = argc > 1 && strcmp(argv[1], "--read-only") == 0;
-    char **rest = argv + 1 + read_only;
+/* A child that watches the share, in the same namespaces, and answers the calls that this process will pretend. */
+static void start_watcher(int out) {
+    int pair[2];
 
-    if (argc < 4 + read_only || strcmp(rest[1], "--") != 0)
-        fail("usage: container-share [--read-only] SOURCE -- PROGRAM [ARGUMENT...]");
-    die_with_parent();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        fail_errno(errno, "cannot make a socket");
+    pid_t pid = fork();
+    if (pid < 0)
+        fail_errno(errno, "cannot start a process");
+    if (pid == 0) {
+        close(pair[0]);
+        die_with_parent();
+        int listener = pass_receive(pair[1]);
+        if (listener < 0)
+            _exit(1);
+        watch(SHARE_DIRECTORY, out, listener);
+    }
+    int listener = pretend_install();
+    if (listener < 0)
+        fail_errno(listener, "cannot watch the share for changes: seccomp(2)");
+    int status = pass_descriptors(pair[0], &listener, 1);
+    if (status < 0)
+        fail_errno(status, "cannot hand on a descriptor");
+    close(listener);
+    close(out);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+struct options {
+    bool read_only;
+    long long uid, gid;
+    int watch;
+};
+
+static _Noreturn void usage(void) {
+    fail("usage: container-share [--read-only] [--uid ID] [--gid ID] [--watch FD] SOURCE -- PROGRAM [ARGUMENT...]");
+}
+
+/* Returns the rest of the arguments. */
+static char **parse(int argc, char **argv, struct options *options) {
+    static const struct option known[] = {
+        {"read-only", no_argument, NULL, 'r'},
+        {"uid", required_argument, NULL, 'u'},
+        {"gid", required_argument, NULL, 'g'},
+        {"watch", required_argument, NULL, 'w'},
+        {0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "+", known, NULL)) != -1;) {
+        char *end = "";
+        long long value = option == 'r' ? 0 : strtoll(optarg ? optarg : "x", &end, 10);
+        if (*end || value < 0 || end == optarg)
+            usage();
+        if (option == 'r')
+            options->read_only = true;
+        else if (option == 'u')
+            options->uid = value;
+        else if (option == 'g')
+            options->gid = value;
+        else
+            options->watch = (int)value;
+    }
+    if (argc - optind < 3 || strcmp(argv[optind + 1], "--") != 0)
+        usage();
+    return argv + optind;
+}
+
+int main(int argc, char **argv) {
+    struct options options = {.uid = IDMAP_NONE, .gid = IDMAP_NONE, .watch = -1};
+    char **rest = parse(argc, argv, &options);
+
+    if (options.uid != IDMAP_NONE || options.gid != IDMAP_NONE)
+        idmap_enter(rest[0], options.uid, options.gid);
+    die_with_parent(); /* now: a change of credentials clears it */
     raise_limit();
-    share(rest[0], read_only);
+    share(rest[0], options.read_only);
     if (chdir("/") < 0)
         fail_errno(errno, "cannot enter /");
+    if (options.watch >= 0)
+        start_watcher(options.watch);
     execv(rest[2], rest + 2);
     fail_errno(errno, "cannot start %s", rest[2]);
 }

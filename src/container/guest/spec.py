@@ -24,7 +24,8 @@ class VolumeSpec:
     """A disk or share that the agent mounts before the container starts; a Mount of kind `bind` with source `name` puts
     it into the container.
 
-    `name`: lower-case letters and digits. `type`: `block` (source = serial) or `virtiofs` (source = tag).
+    `name`: lower-case letters and digits. `type`: `block` (source = serial) or `virtiofs` (source = tag). `watched`:
+    changes of the share will be replayed (guest/include/replay.h).
     """
 
     name: str
@@ -32,6 +33,7 @@ class VolumeSpec:
     source: str
     read_only: bool = False
     format: str = "ext4"
+    watched: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from container.errors import ContainerError, ErrorCode, internal, not_found
 from container.ipc import address
@@ -29,13 +30,40 @@ _HINT = (
 )
 
 
-class FileServer:
-    """A running server; `share` is for the VMSpec, `is_file` when the share holds one file, called FILE."""
+@dataclass(frozen=True)
+class Terms:
+    """How a source is shared.
 
-    def __init__(self, source: str, is_file: bool, share: Share, child: Child, connection: socket.socket) -> None:
+    `cached`: what the host changes the guest sees up to a second later, and asks several times less often. `watched`:
+    changes are told, for inotify(7) inside. `uid`, `gid`: ids that the source's owner has inside; None: as it is.
+    """
+
+    read_only: bool = False
+    cached: bool = False
+    watched: bool = False
+    uid: int | None = None
+    gid: int | None = None
+
+
+class FileServer:
+    """A running server; `share` is for the VMSpec, `is_file` when the share holds one file, called FILE.
+
+    `changes` is a socket with one packet for each batch of changes of a source that is watched (native/src/watch.h).
+    """
+
+    def __init__(
+        self,
+        source: str,
+        is_file: bool,
+        share: Share,
+        child: Child,
+        connection: socket.socket,
+        changes: socket.socket | None,
+    ) -> None:
         self.source = source
         self.is_file = is_file
         self.share = share
+        self.changes = changes
         self.ended = child.ended
         self._child = child
         self._connection = connection
@@ -53,9 +81,7 @@ class FileServer:
 
 
 @asynccontextmanager
-async def serve(
-    source: str, tag: str, *, read_only: bool, directory: str, cached: bool = False
-) -> AsyncIterator[FileServer]:
+async def serve(source: str, tag: str, terms: Terms, *, directory: str) -> AsyncIterator[FileServer]:
     """Share a directory or a regular file under `tag`; leaving the context ends the server.
 
     The socket is made in `directory` and removed from it at once. Enter it on the main thread (see `Child`).
@@ -74,33 +100,60 @@ async def serve(
             os.unlink(path)
         except OSError as error:
             raise internal(f"cannot make the socket {path}: {error.strerror}") from error
-        words = arguments(source, listener.fileno(), read_only=read_only, cached=cached)
-        child = Child.start(words, [listener.fileno()])
+        changes, told = _changes(stack) if terms.watched else (None, None)
+        words = arguments(source, listener.fileno(), terms, -1 if told is None else told.fileno())
+        child = Child.start(words, [listener.fileno(), *([] if told is None else [told.fileno()])])
         stack.push_async_callback(child.close)
         listener.close()
-        yield FileServer(source, is_file, Share(tag, connection.fileno()), child, connection)
+        if told is not None:
+            told.close()
+        yield FileServer(source, is_file, Share(tag, connection.fileno()), child, connection, changes)
 
 
-def arguments(source: str, listener: int, *, read_only: bool, cached: bool = False) -> list[str]:
+def _changes(stack: AsyncExitStack) -> tuple[socket.socket, socket.socket]:
+    """Our end, which does not block, and the watcher's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stack.callback(ours.close)
+    stack.callback(theirs.close)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def arguments(source: str, listener: int, terms: Terms, changes: int = -1) -> list[str]:
     """The argv of a server that takes one connection from the listening socket `listener`.
 
-    What the host changes the guest sees at once, with `cached` up to a second later: it then asks several times
-    less often. Device nodes cannot be made. Raises ContainerError(unsupported) without virtiofsd.
+    Device nodes cannot be made. With `changes`, a socket, it is told what changes. Raises ContainerError(unsupported)
+    without virtiofsd.
     """
     server = next((path for path in (*RUST_SERVERS, *C_SERVERS) if os.access(path, os.X_OK)), None)
     if server is None:
         message = "virtiofsd is not installed: install it (Debian 12: qemu-system-common, Debian 13: virtiofsd)"
         raise ContainerError(ErrorCode.UNSUPPORTED, message)
     prefix = [] if os.getuid() == 0 else [find("unshare"), "--map-root-user", "--map-auto", "--"]
-    confined = [*prefix, program("container-share"), *(["--read-only"] if read_only else []), source, "--", server]
+    confined = [*prefix, program("container-share"), *_confinement(terms, changes), source, "--", server]
     if server in RUST_SERVERS:
-        consistency = ["--cache=auto"] if cached else ["--cache=never", "--allow-mmap"]
+        consistency = ["--cache=auto"] if terms.cached else ["--cache=never", "--allow-mmap"]
         options = [f"--shared-dir={ROOT}", "--sandbox=namespace", *consistency, "--xattr", "--modcaps=-mknod"]
         return [*confined, f"--fd={listener}", *options, "--rlimit-nofile=0", "--log-level=error"]
-    words = [f"source={ROOT}", "sandbox=namespace", "cache=auto", f"timeout={int(cached)}", "xattr", "modcaps=-mknod"]
+    words = [
+        f"source={ROOT}",
+        "sandbox=namespace",
+        "cache=auto",
+        f"timeout={int(terms.cached)}",
+        "xattr",
+        "modcaps=-mknod",
+    ]
     words += ["announce_submounts", "log_level=err"]
     options = [part for word in words for part in ("-o", word)]
     return [*confined, "-f", f"--fd={listener}", "--rlimit-nofile=0", *options]
+
+
+def _confinement(terms: Terms, changes: int) -> list[str]:
+    """Options of container-share."""
+    words = ["--read-only"] if terms.read_only else []
+    words += [] if terms.uid is None else [f"--uid={terms.uid}"]
+    words += [] if terms.gid is None else [f"--gid={terms.gid}"]
+    return words + ([f"--watch={changes}"] if changes >= 0 else [])
 
 
 def _is_file(source: str) -> bool:

@@ -246,6 +246,8 @@ def test_mounts_of_all_kinds(tmp_path: Path) -> None:
     }
     assert mounts.parse_mount("type=tmpfs,target=/t,size=1m,mode=1777")["options"] == ["size=1048576", "mode=1777"]
     assert mounts.parse_mount("type=volume,target=/t")["type"] == {"volume": {}}
+    options = f"type=bind,src={tmp_path},dst=/data,inotify,uid=1000,gid=5"
+    assert mounts.parse_mount(options)["options"] == ["inotify", "uid=1000", "gid=5"]
     assert len(mounts.parse_mounts([], ["type=volume,target=/t"] * 2, ["/x", "/x"])) == 2
 
 
@@ -260,6 +262,8 @@ def test_mounts_of_all_kinds(tmp_path: Path) -> None:
         ("type=volume,source=db", "volume destination cannot be empty"),
         ("type=volume,target=/d,size=1m", "unsupported option size for volume mount"),
         ("type=volume,target=/d,mode=1", "unsupported option mode for volume mount"),
+        ("type=volume,target=/d,uid=1", "unsupported option uid for volume mount"),
+        ("type=tmpfs,target=/d,inotify", "unknown directive inotify when parsing mount type=tmpfs,target=/d,inotify"),
         ("colour=red,target=/d", "unknown directive colour when parsing mount colour=red,target=/d"),
         ("source=,target=/d", "invalid directive format missing value source= in source=,target=/d"),
     ],

@@ -13,10 +13,11 @@ from container.model.volume import BLOCK_FORMAT
 TMPFS, BIND, VOLUME = "tmpfs", "virtiofs", "volume"
 KINDS = (TMPFS, BIND, VOLUME)
 # `nocopy`: the image's files stay out of an empty volume. `cached`, `delegated`: changes of the host may be seen a
-# second late. The others say what is so anyway, or mean nothing here.
-OPTIONS = {"ro", "rw", "nocopy", "cached", "delegated"}
+# second late. `inotify`: they are told to inotify(7) inside. The others say what is so anyway, or mean nothing here.
+OPTIONS = {"ro", "rw", "nocopy", "cached", "delegated", "inotify"}
+IDS, ID_MAX = ("uid", "gid"), (1 << 32) - 2  # who the source's owner is inside
 IGNORED = {"z", "Z", "consistent", "private", "rprivate", "slave", "rslave", "rbind", "bind"}
-LATER = ("uid", "gid", "idmap", "shared", "rshared", "inotify")
+LATER = ("idmap", "shared", "rshared")
 
 
 class VolumeDirectory(Protocol):
@@ -49,7 +50,12 @@ def check(mounts: Iterable[Mount]) -> None:
 
 def _check_options(mount: Mount) -> None:
     for option in mount.options:
-        if option.partition("=")[0] in LATER:
+        key, equals, value = option.partition("=")
+        if key in IDS and equals and mount.kind == BIND:
+            if not value.isascii() or not value.isdigit() or int(value) > ID_MAX:
+                raise invalid_argument(f"invalid mount option '{option}' of {mount.destination}: it is not an id")
+            continue
+        if key in LATER or key in IDS:
             raise ContainerError(
                 ErrorCode.UNSUPPORTED, f"mount option '{option}' of {mount.destination} is not supported"
             )

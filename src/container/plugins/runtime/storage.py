@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_state
 from container.guest.spec import VolumeSpec
@@ -22,7 +23,10 @@ from container.plugins.runtime.sockets import is_socket
 from container.store import ext4
 from container.vm.qemu import VirtualMachine
 from container.vm.spec import Disk, Share
-from container.vm.virtiofs import FILE, FileServer, first_failure, serve
+from container.vm.virtiofs import FILE, FileServer, Terms, first_failure, serve
+
+if TYPE_CHECKING:
+    from container.guest.client import GuestClient
 
 CACHED = {"cached", "delegated"}
 
@@ -54,6 +58,14 @@ class Storage:
             await asyncio.wait_for(vm.wait(), patience)
         except TimeoutError:
             abort(128 + signal.SIGKILL, failure.describe())
+
+    def replaying(self, guest: "GuestClient", group: asyncio.TaskGroup) -> contextlib.AbstractContextManager[None]:
+        """Tell the guest, while the context lasts, what the host changes in shares that are watched."""
+        if all(server.changes is None for server in self.servers):
+            return contextlib.nullcontext()
+        from container.plugins.runtime.replay import replaying
+
+        return replaying(guest, self.servers, group)
 
     def failure(self) -> ContainerError | None:
         """Why a share does not work any more, if one does not."""
@@ -99,14 +111,23 @@ def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, 
 
 async def _add_share(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, bundle: str) -> None:
     name = f"share{len(storage.servers)}"
-    read_only = _is_read_only(mount)
-    cached = not CACHED.isdisjoint(mount.options)
-    serving = serve(mount.source, name, read_only=read_only, cached=cached, directory=bundle)
-    server = await stack.enter_async_context(serving)
+    terms = _terms(mount)
+    server = await stack.enter_async_context(serve(mount.source, name, terms, directory=bundle))
     storage.servers.append(server)
     storage.shares.append(server.share)
-    storage.volumes.append(VolumeSpec(name, "virtiofs", server.share.tag, read_only))
+    storage.volumes.append(VolumeSpec(name, "virtiofs", server.share.tag, terms.read_only, watched=terms.watched))
     storage.mounts.append(_bind(name, mount, FILE if server.is_file else None))
+
+
+def _terms(mount: Mount) -> Terms:
+    values = dict(option.partition("=")[::2] for option in mount.options)
+    return Terms(
+        read_only=_is_read_only(mount),
+        cached=not CACHED.isdisjoint(mount.options),
+        watched="inotify" in mount.options,
+        uid=int(values["uid"]) if "uid" in values else None,
+        gid=int(values["gid"]) if "gid" in values else None,
+    )
 
 
 def _bind(name: str, mount: Mount, path: str | None = None) -> Mount:
