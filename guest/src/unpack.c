@@ -159,6 +159,8 @@ static int make_file(struct tar_reader *reader, const struct tar_entry *entry, i
     int status = tar_read_data(reader, fd);
     if (status == 0)
         status = settle(entry, fd, mode);
+    else
+        unlinkat(directory, name, 0); /* half a file is of no use */
     close(fd);
     return status;
 }

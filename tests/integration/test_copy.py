@@ -3,6 +3,7 @@
 import io
 import os
 import pwd
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.system import System
+from support.system import System, settle
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -131,6 +132,42 @@ def test_mounts_are_seen_as_the_container_sees_them(system: System, host: Path) 
     system.run("cp", "mounted:/scratch/x", str(host / "y"))
     assert (host / "y").read_text() == "text"
     system.run("delete", "-f", "mounted")
+
+
+# ---- copies that are given up ----
+
+
+def copying(system: System) -> list[list[str]]:
+    """The programs that copy."""
+    return [words for words in system.processes().values() if words[0].endswith("container-tar")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_copy_that_is_given_up_leaves_nothing_half_done(
+    system: System, box: str, host: Path, number: signal.Signals
+) -> None:
+    """Neither half a file nor a process, here or there, whatever ends the command; and the next copy works."""
+    system.run(
+        "exec", box, "sh", "-c", "rm -f /endless /half; head -c 1 /dev/zero > /endless; truncate -s 20G /endless"
+    )
+    half = host / "half"
+    with system.popen("cp", f"{box}:/endless", str(half), stderr=subprocess.DEVNULL) as out:
+        assert settle(lambda: half.exists() and half.stat().st_size > 0, bool, 60)
+        out.send_signal(number)
+    assert settle(lambda: copying(system), lambda left: not left, 60) == []
+    assert not half.exists()
+    with half.open("wb") as sparse:
+        sparse.write(b"x")
+        sparse.truncate(20 << 30)
+    half.chmod(0o644)
+    there = ("exec", box, "test", "-s", "/half")
+    with system.popen("cp", str(half), f"{box}:/half", stderr=subprocess.DEVNULL) as into:
+        assert settle(lambda: system.run(*there, check=False).returncode, lambda code: code == 0, 60) == 0
+        into.send_signal(number)
+    assert settle(lambda: copying(system), lambda left: not left, 60) == []
+    assert settle(lambda: system.run(*there, check=False).returncode, lambda code: code == 1, 60) == 1
+    half.unlink()
+    assert system.output("cp", f"{box}:/etc/passwd", str(half)) == str(half)
 
 
 # ---- attacks: the container's root is not on our side ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from select import select
 
 import container
 from container.errors import ContainerError, ErrorCode, internal
@@ -11,12 +12,15 @@ from container.errors import ContainerError, ErrorCode, internal
 PROGRAM = os.path.join(os.path.dirname(container.__file__), "_native", "container-tar")
 PIPE_SIZE = 1 << 20
 F_SETPIPE_SZ = 1031
+CLEAN_UP = 5.0  # seconds
 
 
 class Tar:
     """A running `container-tar`; `pipe` is this process's end of its stream, to be handed on. A context manager.
 
-    `pack PATH` writes the stream, `unpack PATH NAME` reads it and says where the copy is. Leaving kills what runs.
+    `pack PATH` writes the stream, `unpack PATH NAME` reads it and says where the copy is. It ends with a copy that is
+    given up: `pack` has no reader then, `unpack` no more input, and removes the file that is half written. So Ctrl-C is
+    not for it.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -34,7 +38,8 @@ class Tar:
                 [PROGRAM, *arguments],
                 os.environ,
                 file_actions=actions,
-                setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
+                setsigdef=[signal.SIGPIPE, signal.SIGTERM],
+                setsigmask=[signal.SIGINT],
             )
         except OSError as error:
             self._pid = 0
@@ -49,8 +54,7 @@ class Tar:
     def __exit__(self, *_: object) -> None:
         self.hand_on()
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            self._wait()
+            self._end()
         os.close(self._said)
         os.close(self._errors)
 
@@ -72,6 +76,15 @@ class Tar:
     def place(self) -> str:
         """Where the copy is."""
         return _contents(self._said)
+
+    def _end(self) -> None:
+        """Let it clean up, for a moment."""
+        pidfd = os.pidfd_open(self._pid)
+        ended, _, _ = select([pidfd], [], [], CLEAN_UP)
+        os.close(pidfd)
+        if not ended:
+            os.kill(self._pid, signal.SIGKILL)
+        self._wait()
 
     def _wait(self) -> int:
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
