@@ -2,31 +2,20 @@
 
 import contextlib
 import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, internal
 from container.linux.sparse import copy_sparse
 from container.model.container import ContainerConfiguration
-from container.store import atomic
+from container.store import atomic, ext4
 from container.store.locks import locked
 
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
 
 DEFAULT_SIZE = 64 << 30  # bytes, nominal: the file is sparse
-JOURNAL = 64 << 20  # bytes, where the disk is large enough: it is space that a busy container really uses
 NAME = "upper.ext4"
 TRIM_ABOVE = 64 << 20  # allocated bytes
-MKE2FS_TIMEOUT = 60.0  # seconds
-
-# The image is a new file, so it is zero already: nothing is written for inode tables and journal, neither now nor by
-# the guest's kernel. Few copies of the superblock keep the template below 1 MB.
-_OPTIONS = (
-    *("-t", "ext4", "-b", "4096", "-m", "0"),
-    *("-E", "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,root_owner=0:0"),
-)
 
 
 def of(configuration: ContainerConfiguration, bundle: str, cache: str) -> str:
@@ -38,7 +27,7 @@ def ensure(bundle: str, cache: str, size: int | None = None, *, once: bool = Fal
     """Path of the bundle's upper disk: the one of an earlier start, else a new one of `size` bytes. Blocks.
 
     `once`: it goes with its only run, so it gets no journal, which is there to survive a crash.
-    Templates are kept in `cache`. Raises ContainerError: unsupported without mke2fs, else internalError.
+    Templates are kept in `cache`. Raises ContainerError: unsupported without e2fsprogs, else internalError.
     """
     path = os.path.join(bundle, NAME)
     if os.path.exists(path):
@@ -81,28 +70,11 @@ def _template(cache: str, size: int, once: bool) -> str:
         if not os.path.exists(path):
             temporary = atomic.sibling(path)
             try:
-                _make_file_system(temporary, size, once)
+                ext4.make(temporary, size, journal=not once)
                 os.rename(temporary, path)
             finally:
                 _unlink(temporary)
     return path
-
-
-def _make_file_system(path: str, size: int, once: bool) -> None:
-    program = shutil.which("mke2fs", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-    if program is None:
-        raise ContainerError(ErrorCode.UNSUPPORTED, "mke2fs is not installed: install the package e2fsprogs")
-    features = "^resize_inode,sparse_super2" + (",^has_journal" if once else "")
-    journal = ("-J", f"size={JOURNAL >> 20}") if size >= 16 * JOURNAL and not once else ()
-    argv = [program, "-q", "-F", *_OPTIONS, "-O", features, *journal, path, f"{size // 1024}k"]
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MKE2FS_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise internal(f"cannot make the file system {path}: {error}") from error
-    if done.returncode != 0:
-        raise internal(f"cannot make the file system {path}: mke2fs: {done.stderr.strip() or done.returncode}")
 
 
 def _unlink(path: str) -> None:

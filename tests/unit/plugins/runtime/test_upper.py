@@ -7,6 +7,7 @@ import pytest
 
 from container.errors import ContainerError, ErrorCode
 from container.plugins.runtime import upper
+from container.store import ext4
 
 MEGABYTE = 1 << 20
 
@@ -69,7 +70,7 @@ def test_many_at_once_make_one_template(tmp_path, cache):
 
 
 def test_without_mke2fs_the_error_names_the_package(bundle, cache, monkeypatch):
-    monkeypatch.setattr(upper.shutil, "which", lambda *_args, **_options: None)
+    monkeypatch.setattr(ext4.shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(ContainerError) as caught:
         upper.ensure(bundle, cache)
     assert caught.value.code is ErrorCode.UNSUPPORTED
