@@ -209,21 +209,23 @@ async def test_a_listener_is_made_once(plain: Connect) -> None:
 
 
 async def test_more_connections_than_there_may_be_wait_for_their_turn(plain: Connect, tmp_path: Path) -> None:
-    streams: list[Stream] = []
-    async with plain() as client:
-        await client.listen("a", streams.append)
+    most, waiting = 256, 40
+    arrived: asyncio.Queue[Stream] = asyncio.Queue()
+    async with plain() as client, asyncio.timeout(60):
+        await client.listen("a", arrived.put_nowait)
         path = str(tmp_path / "state0" / "socket-a")
-        clients = [await asyncio.open_unix_connection(path) for _ in range(300)]
-        await asyncio.sleep(0.3)
-        assert len(streams) == 256
-        for stream in streams:
+        # one after the other: a full backlog refuses
+        served = [(await asyncio.open_unix_connection(path), await arrived.get()) for _ in range(most)]
+        queued = [await asyncio.open_unix_connection(path) for _ in range(waiting)]
+        await client.statistics()  # it has looked at everything since
+        assert arrived.empty()
+        for (reader, writer), stream in served:
             stream.close()
-        for reader, writer in clients[:256]:
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await reader.read() == b""
             writer.close()
-        await asyncio.sleep(0.3)
-        assert len(streams) == 300
-        for _, writer in clients[256:]:
+        for _ in range(waiting):
+            await arrived.get()
+        for _, writer in queued:
             writer.close()
 
 
