@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import tarfile
@@ -102,19 +104,39 @@ def _speed(system: System, source: Registry, name: str, scratch: Path) -> list[R
         source.fetch(f"{path}:1", scratch / "copy")
         _run("umoci", "unpack", "--image", f"{scratch / 'copy'}:x", str(scratch / "bundle"))
 
-    ours, theirs, bare = [], [], []
+    ours, theirs, bare, podman = [], [], [], []
     for _ in range(_REPEATS + 1):
         ours.append(_pull(system, name))
         _run("rm", "-rf", str(scratch / "copy"), str(scratch / "bundle"))
         theirs.append(_seconds(others))
         bare.append(_seconds(lambda: _run("sh", "-c", f"curl -sf {' '.join(urls)} | gunzip > /dev/null")))
+        if shutil.which("podman") and os.getuid() == 0:
+            podman.append(_podman(scratch / "podman", name))
     whole, other, floor = (statistics.median(times[1:]) for times in (ours, theirs, bare))
     size = sum(layer["size"] for layer in manifest["layers"]) / 1e6
     detail = f"{whole:.2f} s against {other:.2f} s and {floor:.2f} s, {size:.0f} MB compressed"
     return [
         Result("image pull / skopeo copy + umoci unpack", whole / other, 0.5, detail=detail),
         Result("image pull / curl | gunzip", whole / floor, 1.6, detail=detail),
+        *_against_podman(whole, podman[1:]),
     ]
+
+
+def _against_podman(whole: float, podman: list[float]) -> list[Result]:
+    """Nothing where it is not installed."""
+    if not podman:
+        return []
+    other = statistics.median(podman)
+    return [Result("image pull / podman pull", whole / other, 0.6, detail=f"{whole:.2f} s against {other:.2f} s")]
+
+
+def _podman(directory: Path, name: str) -> float:
+    """Seconds of a pull from nothing with podman's overlay driver, into a storage of its own."""
+    own = ["--root", str(directory), "--runroot", f"{directory}-run", "--storage-driver", "overlay"]
+    elapsed = _seconds(lambda: _run("podman", *own, "pull", "--quiet", "--tls-verify=false", name))
+    _run("podman", *own, "rmi", "--all", "--force")
+    subprocess.run(["umount", directory / "overlay"], check=False, capture_output=True)  # the driver leaves it mounted
+    return elapsed
 
 
 def _shared(system: System, first: str, second: str) -> Result:

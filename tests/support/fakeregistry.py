@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
+import select
 import socket
 import struct
 import threading
@@ -65,7 +66,7 @@ class FakeRegistry:
     pace: float = 0.0  # seconds between pieces of a blob
 
     def __enter__(self) -> Self:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"registry": self}))
+        self.server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"registry": self}))
         self.server.daemon_threads = True
         self.host = f"127.0.0.1:{self.server.server_address[1]}"
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -104,6 +105,10 @@ class FakeRegistry:
     def requests(self, pattern: str) -> list[Seen]:
         """The requests that matched `METHOD path`."""
         return [item for item in self.seen if re.search(pattern, f"{item.method} {item.path}")]
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a client whose connection finds no place waits for a second
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -306,8 +311,8 @@ def trickle(until: threading.Event, count: int) -> Action:
     return act
 
 
-def hang(seconds: float, count: int = 0) -> Action:
-    """Send `count` bytes of the blob, then nothing for a while."""
+def hang(count: int = 0) -> Action:
+    """Send `count` bytes of the blob, then nothing until the client has had enough."""
 
     def act(handler: Handler) -> bool:
         data = handler.blob_data()
@@ -316,7 +321,7 @@ def hang(seconds: float, count: int = 0) -> Action:
         handler.end_headers()
         handler.wfile.write(data[:count])
         handler.wfile.flush()
-        time.sleep(seconds)
+        select.select([handler.connection], [], [], 60)  # readable when it hangs up
         handler.hang_up()
         return True
 

@@ -22,7 +22,7 @@ from container.oci.registry.endpoints import Settings
 from container.oci.registry.repository import Repository
 from container.oci.registry.transport import Patience
 
-QUICK = Patience(connect=2, idle=0.5, attempts=3, first_delay=0.01, longest_delay=0.02)
+QUICK = Patience(connect=30, attempts=3, first_delay=0.01, longest_delay=0.02)
 IMAGE = ImageFiles([tar(member("data", b"1234" * 1000))])
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fakeregistry import Action, FakeRegistry, body, cut, hang, status
-from unit.plugins.images.test_pull import NOISE, image, shop_at
+from unit.plugins.images.test_pull import HASTY, NOISE, image, shop_at
 
 from container.errors import ContainerError
 
 _counts = st.integers(0, 700_000)
 _blob_faults = st.one_of(
     _counts.map(cut),
-    _counts.map(lambda count: hang(0.6, count)),
+    _counts.map(hang),
     _counts.map(lambda count: body(lambda data: data[:count])),
     _counts.map(lambda at: body(lambda data: data[: at % len(data)] + b"?" + data[at % len(data) + 1 :])),
     st.just(body(lambda data: data + b"more")),
@@ -42,7 +42,7 @@ async def _pull(faults: list[tuple[str, Action, int]], kept: bytes, ranges: bool
         reference = registry.add("app", "1", image())
         for fault in faults:
             registry.fail(*fault)
-        async with shop_at(Path(root)) as shop:
+        async with shop_at(Path(root), patience=HASTY) as shop:
             for name in registry.blobs["app"]:
                 (Path(root) / "app/images/partial" / name[7:]).write_bytes(kept)
             try:
@@ -50,7 +50,8 @@ async def _pull(faults: list[tuple[str, Action, int]], kept: bytes, ranges: bool
             except ContainerError:
                 assert await shop.names() == []
                 assert shop.files("layers") == []
-                registry.faults.clear()
-                await shop.pull(reference)
+        registry.faults.clear()
+        async with shop_at(Path(root)) as shop:
+            await shop.pull(reference)
             assert await shop.content(reference, "bin/sh") == NOISE
             assert await shop.content(reference, "etc/motd") == b"two"
