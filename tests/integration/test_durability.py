@@ -42,6 +42,17 @@ def allocated(path: Path) -> int:
     return path.stat().st_blocks * 512
 
 
+def assert_clean(image: Path) -> None:
+    """It was unmounted: nothing to replay, nothing to repair."""
+    environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    command = ["dumpe2fs", "-h", str(image)]
+    state = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert "needs_recovery" not in state
+    assert "Filesystem state:         clean" in state
+    checked = subprocess.run(["e2fsck", "-fn", str(image)], capture_output=True, text=True, env=environment)
+    assert checked.returncode == 0, checked.stdout
+
+
 @pytest.mark.parametrize("victim", ["machine", "helper"])
 def test_what_was_synced_survives_a_kill(system: System, victim: str) -> None:
     if system.user is not None:
@@ -78,12 +89,38 @@ def test_nothing_is_lost_by_an_orderly_end(system: System, way: str) -> None:
     elif way == "kill":
         system.run("kill", name)
     assert settle(lambda: system.state(name), lambda state: state == "stopped", 30) == "stopped"
-    program = "/usr/sbin/dumpe2fs" if os.path.exists("/usr/sbin/dumpe2fs") else "/sbin/dumpe2fs"
-    state = subprocess.run([program, "-h", str(disk(system, name))], capture_output=True, text=True, check=True).stdout
-    assert "needs_recovery" not in state
-    assert "Filesystem state:         clean" in state
+    assert_clean(disk(system, name))
     assert system.output("start", "-a", name) == "/unsynced: OK"
     system.run("delete", name)
+
+
+def test_whatever_ends_a_container_that_writes_its_disks_are_unmounted(system: System) -> None:
+    """The writer never syncs and never pauses."""
+    if system.user is not None:
+        pytest.skip("the disk is the same file for every user")
+    write = "head -c 70000 /dev/urandom > /data/$((n % 40)); cp /data/$((n % 40)) /copy$((n % 30))"
+    ends = {
+        "stop": lambda: system.run("stop", "-t", "1", "writer"),
+        "delete": lambda: system.run("delete", "-f", "writer"),
+        "own": lambda: system.run("exec", "writer", "touch", "/enough"),
+        "system": lambda: (system.run("system", "stop"), system.run("system", "start")),
+    }
+    volume = system.base / "app" / "volumes" / "written" / "volume.img"
+    system.run("volume", "create", "-s", "1g", "written")
+    for way, end in ends.items():
+        script = f"n=0; until test -e /enough; do n=$((n+1)); {write}; test $n != 99 || echo writing; done"
+        options = [*SMALL, *(["--rm"] if way == "own" else []), "--name", "writer", "-v", "written:/data"]
+        system.run("run", "-d", *options, "busybox", "sh", "-c", script)
+        assert "writing" in settle(lambda: system.run("logs", "writer").stdout, lambda text: "writing" in text, 60)
+        end()
+        listed = settle(lambda: system.output("list", "-q"), lambda text: "writer" not in text.split(), 60)
+        assert "writer" not in listed.split(), way
+        assert_clean(volume)
+        if disk(system, "writer").exists():
+            assert_clean(disk(system, "writer"))
+            system.run("delete", "writer")
+    assert "written" in system.output("volume", "list")
+    system.run("volume", "delete", "written")
 
 
 def test_space_that_a_container_frees_is_free_on_the_host(system: System) -> None:
