@@ -143,7 +143,7 @@ def test_writes_wait_while_a_container_is_exported(system: System, changed: str,
 def test_an_export_and_a_copy_that_waits_for_its_input_do_not_wait_for_each_other(system: System, changed: str) -> None:
     """The copy's write is under way while the export wants all writes to be over; the agent feeds both."""
     header = tarfile.TarInfo("late")
-    header.size = 4_000_000
+    header.size = 2_400_000
     with (
         system.popen("cp", "-", f"{changed}:/", stdin=subprocess.PIPE) as copy,
         system.popen("exec", changed, "sh", "-c", "until test -s /late; do :; done") as arrived,
@@ -154,7 +154,7 @@ def test_an_export_and_a_copy_that_waits_for_its_input_do_not_wait_for_each_othe
         assert arrived.wait(60) == 0
         with system.popen("export", changed, stdout=subprocess.PIPE) as export:
             assert system.output("exec", changed, "echo", "alive") == "alive"
-            copy.stdin.write(bytes(2_000_000) + bytes(1024))
+            copy.stdin.write(bytes(400_000) + bytes(1024))  # has room on its way, while the copy waits for the export
             copy.stdin.close()
             archive = export.communicate(timeout=60)[0]
         assert copy.wait(60) == 0
