@@ -10,6 +10,7 @@ from time import monotonic
 from container import paths
 from container.errors import ContainerError, ErrorCode
 from container.ipc import address
+from container.supervisor.servicelog import open_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def ensure_running(roots: "Roots") -> None:
 
 
 def _launch(roots: "Roots") -> None:
-    os.makedirs(roots.log, exist_ok=True)
     log = os.path.join(roots.log, f"{paths.SUPERVISOR}.log")
+    log_fd = open_log(log)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     try:
         try:
@@ -94,13 +95,14 @@ def _launch(roots: "Roots") -> None:
                 {**os.environ, **roots.environment()},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                    (os.POSIX_SPAWN_DUP2, log_fd, 1),
+                    (os.POSIX_SPAWN_DUP2, log_fd, 2),
                 ],
                 setsid=True,
             )
         finally:
             os.close(write_end)
+            os.close(log_fd)
         os.waitpid(pid, 0)
         _wait_ready(read_end, log)
     finally:

@@ -24,6 +24,7 @@ from container.log import fields
 from container.model.job import Job, JobState, JobStatus
 from container.supervisor.forks import Forks
 from container.supervisor.reaper import Reaper
+from container.supervisor.servicelog import open_log
 from container.supervisor.sockets import ListeningSockets
 
 BACK_OFF_MAX = 30.0
@@ -157,7 +158,7 @@ class Supervised:
         try:
             with contextlib.ExitStack() as stack:
                 null = stack.enter_context(open(os.devnull, "rb"))
-                log = stack.enter_context(contextlib.closing(_Log(job.log_path)))
+                log = stack.enter_context(open(open_log(job.log_path or os.devnull), "ab", buffering=0))
                 environment = {**base_environment(), **job.environment, **self._sockets.environment()}
                 fds = {0: null.fileno(), 1: log.fileno(), 2: log.fileno(), **self._sockets.fds()}
                 self._pid = self._forks.start(job, environment, fds) or spawn(
@@ -232,23 +233,6 @@ def base_environment() -> dict[str, str]:
     """What a service gets of the supervisor's own environment, besides what its job says."""
     passed = _BASE_ENVIRONMENT + _XDG_ENVIRONMENT + _KEYRING_ENVIRONMENT
     return {name: os.environ[name] for name in passed if name in os.environ}
-
-
-class _Log:
-    """The file that a job's output is appended to, /dev/null without one."""
-
-    def __init__(self, path: str | None) -> None:
-        if path is not None:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._fd = os.open(path or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        return self._fd
-
-    def close(self) -> None:
-        """Close it."""
-        os.close(self._fd)
 
 
 def _signal_name(number: int) -> str:

@@ -149,14 +149,16 @@ def test_system_logs_are_merged_by_time(offline: FakeSystem) -> None:
     a, b, old = stamp(20), stamp(10), stamp(4000)
     (logs / "io.container.apiserver.log").write_text(f"{old} ancient\n{a} one\n{stamp(5)} three\nTraceback\n")
     (logs / "io.container.supervisor.log").write_text(f"{b} two\n")
+    (logs / "io.container.apiserver.log.1").write_text(f"{stamp(25)} put aside\n")
     lines = offline.run("system", "logs").stdout.splitlines()
     assert [line[25:] for line in lines] == [
+        "apiserver: put aside",
         "apiserver: one",
         "supervisor: two",
         "apiserver: three",
         "apiserver: Traceback",
     ]
-    assert len(offline.run("system", "logs", "--last", "2h").stdout.splitlines()) == 5
+    assert len(offline.run("system", "logs", "--last", "2h").stdout.splitlines()) == 6
 
 
 def test_following_system_logs_ends_with_an_interrupt(offline: FakeSystem) -> None:

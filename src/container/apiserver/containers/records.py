@@ -14,6 +14,7 @@ from container.paths import Roots
 from container.store import atomic
 from container.store.entities import Entities, Loaded
 from container.store.leftovers import Leftovers
+from container.supervisor.servicelog import remove_log
 
 DEFAULT_RUNTIME = "container-runtime-linux"
 
@@ -46,8 +47,7 @@ class ContainerRecords:
         """Remove the bundle with all that is in it, and the log of its runtime helper. Raises ContainerError."""
         self.remove_sockets(id)
         self._entities.delete(id)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._roots.log, f"{paths.runtime_service(runtime, id)}.log"))
+        remove_log(os.path.join(self._roots.log, f"{paths.runtime_service(runtime, id)}.log"))
 
     def logs(self, id: str) -> LogFiles:
         """Where the logs of a container are."""

@@ -10,6 +10,7 @@ from container.cli.spec import Command, Option, Values, flag
 from container.cli.usage import UsageError
 from container.errors import ContainerError
 from container.paths import Roots
+from container.supervisor import servicelog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 SUFFIX = ".log"
+FORMER = SUFFIX + servicelog.FORMER
 STAMP = len("2026-01-02T03:04:05.000Z")
 EXPECTED = "expected a positive integer (seconds) or a value with suffix m, h, or d (e.g. 30, 5m, 1h, 2d)"
 
@@ -47,7 +49,7 @@ def run(values: Values) -> int:
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - parse_last(values.last)))
     from heapq import merge
 
-    for _, text in merge(*(_entries(path, since) for path in _files(root))):
+    for _, text in merge(*(_entries(path, since) for path in _files(root, (FORMER, SUFFIX)))):
         output.write(text)
     return 0
 
@@ -59,16 +61,16 @@ def _log_root() -> str:
         return Roots.from_environment().log
 
 
-def _files(root: str) -> list[str]:
+def _files(root: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> list[str]:
     try:
         names = sorted(os.listdir(root))
     except FileNotFoundError:
         return []
-    return [os.path.join(root, name) for name in names if name.endswith(SUFFIX)]
+    return [os.path.join(root, name) for name in names if name.endswith(suffixes)]
 
 
 def _service(path: str) -> str:
-    return os.path.basename(path).removesuffix(SUFFIX).removeprefix("io.container.")
+    return os.path.basename(path).removesuffix(FORMER).removesuffix(SUFFIX).removeprefix("io.container.")
 
 
 def is_stamp(text: str) -> bool:
