@@ -36,6 +36,7 @@ class Accelerator:
     name: str  # kvm or tcg
     reason: str
     speed: float
+    tsc_khz: int | None = None  # frequency of the time-stamp counter that an emulated machine has: the host's
 
 
 @dataclass(frozen=True)

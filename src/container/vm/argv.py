@@ -79,6 +79,8 @@ def command_line(spec: VMSpec) -> str:
     defaults = [f"console={_CONSOLES[spec.architecture]}", *_KERNEL_ARGUMENTS]
     if spec.accelerator.name == "tcg" and spec.architecture == "amd64":
         defaults += _TCG_ARGUMENTS
+        if spec.accelerator.tsc_khz:  # what a guest finds out by itself is wrong when the host is busy
+            defaults.append(f"tsc_early_khz={spec.accelerator.tsc_khz}")
     kept = [argument for argument in defaults if argument.partition("=")[0] not in given]
     return " ".join([*kept, *spec.kernel_arguments])
 

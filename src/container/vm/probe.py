@@ -10,9 +10,11 @@ import socket
 import struct
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.linux import tsc
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
 from container.store import atomic
@@ -41,9 +43,11 @@ async def accelerator(roots: Roots, kernel: Kernel) -> Accelerator:
     `CONTAINER_ACCELERATOR` = `kvm` or `tcg` overrides (`auto`, the default, probes). Takes up to 40 s, once, on a host
     whose KVM hangs. Raises ContainerError: invalid-argument for another value, unsupported when QEMU is not installed.
     """
-    known = recorded(roots, kernel)
-    if known is not None:
-        return known
+    verdict = recorded(roots, kernel) or await _probe(roots, kernel)
+    return replace(verdict, tsc_khz=await tsc.khz()) if verdict.name == "tcg" else verdict
+
+
+async def _probe(roots: Roots, kernel: Kernel) -> Accelerator:
     verdict = await _boot(roots, kernel)
     try:
         os.makedirs(roots.app, mode=0o700, exist_ok=True)

@@ -12,11 +12,11 @@ from container.vm.spec import Disk, Nic, Share, VMSpec, Wiring
 WIRING = Wiring(monitor=5, agent=7, boot_log="/run/a,b/boot.log")
 
 
-def spec(accelerator: str = "tcg", **changes: object) -> VMSpec:
+def spec(name: str = "tcg", **changes: object) -> VMSpec:
     values: dict[str, object] = {
         "name": "web",
         "architecture": "amd64",
-        "accelerator": Accelerator(accelerator, "test", 1.0),
+        "accelerator": Accelerator(name, "test", 1.0),
         "kernel": "/k/vmlinux",
         "initramfs": "/k/initramfs",
         "cpus": 2,
@@ -31,6 +31,12 @@ def values(words: list[str], option: str) -> list[str]:
 
 def devices(words: list[str]) -> list[dict[str, object]]:
     return [json.loads(value) for value in values(words, "-device") if value.startswith("{")]
+
+
+def test_an_emulated_guest_is_told_the_frequency_of_its_counter() -> None:
+    known = Accelerator("tcg", "test", 1.0, tsc_khz=2_596_136)
+    assert "tsc_early_khz=2596136" in values(argv.build(spec(accelerator=known), WIRING), "-append")[0].split()
+    assert "tsc_early_khz" not in values(argv.build(spec(), WIRING), "-append")[0]
 
 
 def test_emulation_and_kvm_choose_their_own_cpu() -> None:

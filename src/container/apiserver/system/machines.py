@@ -51,12 +51,6 @@ class AcceleratorProbe:
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
 
-    def recorded(self, kernel: Kernel) -> Accelerator | None:
-        """A verdict that is known without booting anything."""
-        from container.vm import probe
-
-        return probe.recorded(self._roots, kernel)
-
     async def accelerator(self, kernel: Kernel) -> Accelerator:
         """The verdict; may boot a machine."""
         from container.vm import probe

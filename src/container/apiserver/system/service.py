@@ -39,11 +39,8 @@ class Kernels(Protocol):
 class Prober(Protocol):
     """The accelerator probe (`vm.probe`)."""
 
-    def recorded(self, kernel: Kernel) -> Accelerator | None:
-        """A verdict that is known without booting anything."""
-
     async def accelerator(self, kernel: Kernel) -> Accelerator:
-        """The verdict; may boot a machine. Raises ContainerError."""
+        """The verdict; may boot a machine, the first time. Raises ContainerError."""
 
 
 class Plugins(Protocol):
@@ -112,7 +109,7 @@ class SystemService:
         """
         probed = self._kernels.default(self._architecture) or kernel
         async with self._probing:
-            return self._prober.recorded(probed) or await self._prober.accelerator(probed)
+            return await self._prober.accelerator(probed)
 
     async def kernel(self, path: str | None) -> Kernel:
         """The kernel for a container: the one at `path`, else the default. Raises ContainerError(notFound)."""
