@@ -21,4 +21,4 @@ class Volumes(Interface, name="io.container.Volumes"):
 
     @method("result")
     async def Prune(self) -> VolumePruneResult:
-        """Remove every volume that no container refers to, running or stopped."""
+        """Remove every volume that no container refers to, running or stopped; trim those that stay."""

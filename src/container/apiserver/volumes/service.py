@@ -10,7 +10,15 @@ from container.apiserver.background import Background
 from container.apiserver.volumes import records
 from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
 from container.model.mount import Mount
-from container.model.volume import ANONYMOUS_LABEL, Volume, VolumeConfiguration, VolumePruneResult, VolumeRequest
+from container.model.volume import (
+    ANONYMOUS_LABEL,
+    BLOCK_FORMAT,
+    Volume,
+    VolumeConfiguration,
+    VolumePruneResult,
+    VolumeRequest,
+)
+from container.store import space
 from container.store.entities import Entities
 
 _log = logging.getLogger(__name__)
@@ -80,13 +88,14 @@ class VolumesService:
         self._corrupt.pop(name, None)
 
     async def prune(self) -> VolumePruneResult:
-        """Remove every volume that no container refers to."""
+        """Remove every volume that no container refers to; free space of the others' disks goes back to the host."""
         await self._loaded.wait()
         deleted: list[str] = []
         failed: dict[str, str] = {}
         reclaimed = 0
         for name in sorted(self._records):
             if await self._users(name):
+                reclaimed += await asyncio.to_thread(_trim, self._records[name])
                 continue
             try:
                 size = await asyncio.to_thread(allocated, self._records[name].source)
@@ -142,6 +151,17 @@ class VolumesService:
 def _detail(record: VolumeConfiguration) -> dict[str, object]:
     """A mount's description of its volume (contract 3.1)."""
     return {"name": record.name, "format": record.format, "cache": {"on": {}}, "sync": {"fsync": {}}}
+
+
+def _trim(record: VolumeConfiguration) -> int:
+    """Bytes given back. A disk that cannot be trimmed is no reason to stop."""
+    if record.format != BLOCK_FORMAT:
+        return 0
+    try:
+        return space.trim(record.source)
+    except OSError as error:
+        _log.warning("volume %s: its free space cannot be given back: %s", record.name, error.strerror)
+        return 0
 
 
 def allocated(path: str) -> int:

@@ -28,6 +28,7 @@ from container.vm.virtiofs import FILE, FileServer, Terms, first_failure, serve
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
 
+LOCK_TRIES, LOCK_PAUSE = 10, 0.2  # times, seconds
 CACHED = {"cached", "delegated"}
 
 
@@ -83,7 +84,7 @@ async def attach(configuration: ContainerConfiguration, bundle: str) -> AsyncIte
         # Outer mounts first, whatever the order in which they were given.
         for mount in sorted(configuration.mounts, key=lambda item: item.destination.rstrip("/").count("/")):
             if mount.kind == "volume" and mount.detail.get("format", BLOCK_FORMAT) == BLOCK_FORMAT:
-                _add_disk(storage, stack, mount, configuration.mounts)
+                await _add_disk(storage, stack, mount, configuration.mounts)
             elif mount.kind == "volume" or (mount.kind == "virtiofs" and not is_socket(mount.source)):
                 await _add_share(storage, stack, mount, bundle)
             else:
@@ -96,12 +97,12 @@ def serial(volume: str) -> str:
     return f"vol-{hashlib.sha256(volume.encode()).hexdigest()[:16]}"
 
 
-def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, mounts: list[Mount]) -> None:
+async def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: Mount, mounts: list[Mount]) -> None:
     volume = str(mount.detail["name"])
     number = serial(volume)
     name = number.replace("-", "")
     if all(item.name != name for item in storage.volumes):  # else it is mounted a second time
-        stack.callback(os.close, _lock(mount.source, volume))
+        stack.callback(os.close, await _lock(mount.source, volume))
         wanted = [_is_read_only(item) for item in mounts if item.source == mount.source]
         read_only = all(wanted) and not ext4.needs_writing(mount.source)
         storage.disks.append(Disk(mount.source, number, read_only=read_only, discard=not read_only))
@@ -140,18 +141,25 @@ def _is_read_only(mount: Mount) -> bool:
     return "ro" in mount.options
 
 
-def _lock(path: str, volume: str) -> int:
-    """The image, locked for as long as the descriptor is open: also against a helper that outlived its API server."""
+async def _lock(path: str, volume: str) -> int:
+    """The image, locked for as long as the descriptor is open: also against a helper that outlived its API server.
+
+    The one who has it may be `volume prune`, for a moment; a lock that is released tells nobody.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         code = ErrorCode.NOT_FOUND if error.errno == errno.ENOENT else ErrorCode.INTERNAL
         raise ContainerError(code, f"cannot open volume '{volume}': {path}: {error.strerror}") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        for _ in range(LOCK_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            await asyncio.sleep(LOCK_PAUSE)
+        raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine")
+    except BaseException as error:
         os.close(fd)
-        if error.errno != errno.EWOULDBLOCK:
+        if isinstance(error, OSError):
             raise internal(f"cannot lock {path}: {error.strerror}") from error
-        raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine") from error
-    return fd
+        raise

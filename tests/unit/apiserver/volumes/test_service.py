@@ -112,3 +112,15 @@ async def test_mounts_make_the_volumes_that_are_missing(volumes: VolumesService)
     assert resolved[2].detail == {"name": "new", "format": "ext4", "cache": {"on": {}}, "sync": {"fsync": {}}}
     anonymous = [item.id for item in await volumes.list() if ANONYMOUS_LABEL in item.configuration.labels]
     assert anonymous == ["0-1"]
+
+
+async def test_prune_gives_back_what_the_disks_that_stay_do_not_use(volumes: VolumesService, users: Users) -> None:
+    image = Path((await volumes.create(VolumeRequest("kept", {"size": "1g"}))).configuration.source)
+    users["kept"] = ["stopped"]
+    with image.open("r+b") as file:
+        file.seek(100 << 20)
+        file.write(b"x" * (4 << 20))
+    result = await volumes.prune()
+    assert result.deleted == []
+    assert result.reclaimed >= 4 << 20
+    assert image.stat().st_blocks * 512 < 4 << 20
