@@ -1,19 +1,25 @@
-"""Writing images as an OCI image layout in an uncompressed tar, to a stream."""
+"""Writing images as an OCI image layout in an uncompressed tar, to a stream.
+
+It is a docker-archive as well: its `manifest.json` shows one platform of each image to tools that know no layouts.
+"""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from container.errors import internal
 from container.model import codec
-from container.model.image import Descriptor
+from container.model import platform as platforms
+from container.model import reference as references
+from container.model.image import Descriptor, Platform
 from container.oci import digest as digests
 from container.oci import tarheader
 from container.oci.compression import CHUNK
 from container.oci.content import LAYOUT, NAMES, ContentStore
 from container.oci.digest import hex_of
-from container.oci.image import Variant, reachable
+from container.oci.image import Variant, choose, reachable, variants
 from container.oci.mediatypes import INDEX
 from container.oci.tarheader import Entry
 
@@ -22,18 +28,24 @@ Write = Callable[[bytes | memoryview], None]
 
 @dataclass(frozen=True)
 class Export:
-    """One image to write: its name, its index, the stored blobs it needs, and an index made for this, if any."""
+    """One image to write: its name, its index, the stored blobs it needs, and an index made for this, if any.
+
+    `shown` is the platform that a docker-archive has of it.
+    """
 
     name: str
     descriptor: Descriptor
     digests: list[str]
+    shown: Variant | None
     made: bytes | None = None
 
 
 def whole(content: ContentStore, name: str, descriptor: Descriptor) -> Export:
     """An image with all its content that is here."""
     digests = sorted(digest for digest in reachable(content, descriptor) if _is_here(content, digest))
-    return Export(name, descriptor, digests)
+    found = [item for item in variants(content, descriptor) if all(content.has(blob) for blob in item.blobs)]
+    shown = found[0] if len(found) == 1 else choose(found, Platform("linux", platforms.host_architecture()))
+    return Export(name, descriptor, digests, shown)
 
 
 def limited(name: str, variant: Variant) -> Export:
@@ -42,7 +54,7 @@ def limited(name: str, variant: Variant) -> Export:
     document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [codec.encode(manifest)]}
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     descriptor = Descriptor(INDEX, digests.of(data), len(data))
-    return Export(name, descriptor, [blob.digest for blob in variant.blobs], data)
+    return Export(name, descriptor, [blob.digest for blob in variant.blobs], variant, data)
 
 
 def write(output: Write, content: ContentStore, exports: list[Export], progress: Callable[[int], None]) -> None:
@@ -61,6 +73,7 @@ def write(output: Write, content: ContentStore, exports: list[Export], progress:
     }
     _file(put, "oci-layout", LAYOUT)
     _file(put, "index.json", json.dumps(index, sort_keys=True).encode())
+    _file(put, "manifest.json", json.dumps([_docker(export) for export in exports if export.shown]).encode())
     for directory in ("blobs", "blobs/sha256"):
         put(tarheader.build(Entry(directory.encode(), tarheader.DIRECTORY, mode=0o755)))
     written: set[str] = set()
@@ -73,6 +86,15 @@ def write(output: Write, content: ContentStore, exports: list[Export], progress:
                 _blob(put, content, digest)
                 written.add(digest)
     put(tarheader.ZERO_BLOCK * 2)
+
+
+def _docker(export: Export) -> dict[str, Any]:
+    assert export.shown is not None
+    return {
+        "Config": _blob_name(export.shown.config.digest),
+        "RepoTags": [export.name] if references.parse(export.name).tag else None,
+        "Layers": [_blob_name(layer.digest) for layer in export.shown.layers],
+    }
 
 
 def _file(put: Write, name: str, data: bytes) -> None:
@@ -103,5 +125,4 @@ def _blob_name(digest: str) -> str:
 
 
 def _is_here(content: ContentStore, digest: str) -> bool:
-
     return os.path.exists(content.path(digest))

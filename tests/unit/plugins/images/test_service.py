@@ -19,6 +19,7 @@ from support.ociarchive import ImageFiles, docker_archive, layout, link, member,
 from container.errors import ContainerError, ErrorCode
 from container.model.event import ImageEvent, PrepareEvent
 from container.model.image import Platform, Rootfs
+from container.model.platform import host_architecture
 from container.oci.layers import LayerBuild
 from container.paths import Roots
 from container.plugins.images.service import ImageService, opened
@@ -361,6 +362,30 @@ async def test_skopeo_reads_what_is_saved_and_its_archives_are_loaded(shop: Shop
         event = await shop.load(copy.read_bytes())
         assert event.references == [f"host.io/copy:{kind}"]
         assert (await shop.rootfs(f"host.io/copy:{kind}")).layers == (await shop.rootfs("app:1")).layers
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
+async def test_what_is_saved_is_a_docker_archive_as_well(shop: Shop, tmp_path: Path) -> None:
+    foreign = ImageFiles([BASE], architecture="s390x")
+    host = ImageFiles([BASE, TOP], architecture=host_architecture())
+    await shop.load(layout(("both:1", foreign), ("both:1", host), ("foreign:1", foreign)))
+    target = tmp_path / "saved.tar"
+    await shop.save(target, "both:1", "foreign:1")
+    for name, architecture, count in (("both:1", host_architecture(), 2), ("foreign:1", "s390x", 1)):
+        command = ["skopeo", "inspect", f"docker-archive:{target}:docker.io/library/{name}"]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        assert (found["Architecture"], len(found["Layers"])) == (architecture, count)
+    copied = tmp_path / "copied.tar"
+    command = [
+        "skopeo",
+        "copy",
+        "--insecure-policy",
+        f"docker-archive:{target}:both:1",
+        f"oci-archive:{copied}:copied:1",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    await shop.load(copied.read_bytes())
+    assert [item.config for item in (await shop.service.get("copied:1")).variants] == [host.config_document()]
 
 
 async def test_saving_to_a_reader_that_leaves_is_interrupted(shop: Shop) -> None:
