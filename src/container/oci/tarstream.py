@@ -37,6 +37,7 @@ class TarReader:
         self._segments: Segments | None = None
         self._size = 0
         self._globals: dict[bytes, bytes] = {}
+        self._begun = False
 
     def __iter__(self) -> Iterator[Entry]:
         while (entry := self._next()) is not None:
@@ -66,7 +67,7 @@ class TarReader:
             block = self._header()
             if block is None:
                 return None
-            entry = tarheader.parse(block)
+            entry = self._parsed(block)
             if entry.kind == tarheader.PAX:
                 records.update(tarheader.parse_pax(self._extension(entry)))
             elif entry.kind == tarheader.PAX_GLOBAL:
@@ -84,6 +85,16 @@ class TarReader:
             tarheader.apply_pax(entry, records)
         self._begin(entry, block, records)
         return entry
+
+    def _parsed(self, block: bytes) -> Entry:
+        try:
+            return tarheader.parse(block)
+        except ContainerError as error:
+            if self._begun:
+                raise
+            raise invalid_argument(f"this is not a tar file: {error.message}") from error
+        finally:
+            self._begun = True
 
     def _begin(self, entry: Entry, block: bytes, records: dict[bytes, bytes]) -> None:
         """Note how the data of `entry` lies in the stream; gives it its real size and kind."""

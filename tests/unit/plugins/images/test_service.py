@@ -241,7 +241,7 @@ def missing_layer() -> bytes:
         (lying_blob(), "of the archive is corrupt"),
         (lying_diff_id(), "its contents have the digest"),
         (missing_layer(), "the archive is incomplete"),
-        (layout(("app", ImageFiles([b"not a tar" * 100]))), "is corrupt: the tar header"),
+        (layout(("app", ImageFiles([b"not a tar" * 100]))), "is corrupt: this is not a tar file: the tar header"),
         (tar(member("index.json", b"{}"), member("oci-layout", b"{}")), "index.json of the archive is malformed"),
         (tar(member("manifest.json", b"{}")), "manifest.json of the archive is not a list"),
         (tar(member("manifest.json", b'[{"Config": "../../etc/passwd"}]')), "which is missing"),
