@@ -14,6 +14,7 @@
 
 #include "links.h"
 #include "ours.h"
+#include "sparse.h"
 #include "tar.h"
 
 static const char opaque[] = "trusted.overlay.opaque";
@@ -24,6 +25,7 @@ static const struct pack_options *options;
 static struct links links;
 static char name[PATH_MAX]; /* of the current member */
 static uint8_t records[TAR_EXTENSION_MAX / 2];
+static struct sparse_map map;
 
 static int pack_children(int directory, size_t length, struct err *e);
 
@@ -86,6 +88,22 @@ static int put_mark(const char *mark, struct err *e) {
     return put(&entry, e);
 }
 
+static int pack_sparse(int fd, const struct stat *found, struct tar_entry *entry, struct err *e) {
+    size_t used = entry->records_length, room = sizeof records;
+    if (!tar_put_number(records, &used, room, "GNU.sparse.major", 1) ||
+        !tar_put_number(records, &used, room, "GNU.sparse.minor", 0) ||
+        !tar_put_number(records, &used, room, "GNU.sparse.realsize", found->st_size))
+        return err_set(e, E2BIG, "failed to archive %s", name);
+    entry->records = records;
+    entry->records_length = used;
+    entry->size = (map.text_size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK + map.data_size;
+    int status = put(entry, e);
+    if (status < 0)
+        return status;
+    status = tar_write_sparse(&writer, fd, &map);
+    return status < 0 ? err_set(e, -status, "failed to archive %s", name) : 0;
+}
+
 static int pack_file(int fd, const struct stat *found, struct err *e) {
     struct tar_entry entry = entry_of(found, TAR_REGULAR);
     const char *other = found->st_nlink > 1 ? links_find(&links, found, name) : NULL;
@@ -97,6 +115,8 @@ static int pack_file(int fd, const struct stat *found, struct err *e) {
     int status = options->attributes ? add_attributes(&entry, fd, NULL, e) : 0;
     if (status < 0)
         return status;
+    if (options->sparse && found->st_blocks < found->st_size / 512 && sparse_find(fd, (uint64_t)found->st_size, &map))
+        return pack_sparse(fd, found, &entry, e);
     entry.size = (uint64_t)found->st_size;
     status = put(&entry, e);
     if (status < 0)

@@ -9,6 +9,7 @@
 struct pack_options {
     bool attributes; /* with extended attributes */
     bool devices;    /* device nodes, too: else they are refused */
+    bool sparse;     /* holes stay holes, for a reader that knows GNU tar's format of them */
     bool layer;      /* the tree is the upper of an overlay: marks of what it hides become an OCI layer's */
 };
 

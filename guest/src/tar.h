@@ -1,6 +1,7 @@
 /*
  * Tar streams, a member at a time (pax(1), tar(5) of libarchive). Written: ustar, with pax records where ustar is too
- * narrow. Read: v7, ustar, pax and GNU, but for sparse members. Shared with the host's container-tar (native/).
+ * narrow. Read: v7, ustar, pax and GNU. Of the formats for files with holes it is pax 1.0 of GNU tar, both ways. Shared
+ * with the host's container-tar (native/).
  */
 #ifndef TAR_H
 #define TAR_H
@@ -48,7 +49,9 @@ struct tar_reader {
     size_t start, end; /* of what is read and not used */
     uint64_t left;     /* data of the member that is still to come */
     size_t padding;
-    bool copies; /* splice(2) does not work on it */
+    bool sparse, sparse_name; /* the data begins with a map of where it goes; the member's name is from its records */
+    uint64_t real_size;       /* of the file, when sparse */
+    bool copies;              /* splice(2) does not work on it */
     char name[PATH_MAX], link[PATH_MAX];
     bool long_name, long_link;
     size_t records_length;
@@ -62,11 +65,18 @@ int tar_write_header(struct tar_writer *writer, const struct tar_entry *entry);
 /* Write `size` bytes of a file as the data of the member, zeros for what it lacks. 0 or -errno. */
 int tar_write_data(struct tar_writer *writer, int file, uint64_t size);
 
+/* The same for a file with holes, of which `map` tells (sparse.h). */
+struct sparse_map;
+int tar_write_sparse(struct tar_writer *writer, int file, const struct sparse_map *map);
+
 /* Write the end, and all that waits. 0 or -errno. */
 int tar_write_end(struct tar_writer *writer);
 
 /* Append the pax record of an extended attribute; false when it does not fit into `room`. */
 bool tar_put_attribute(uint8_t *records, size_t *used, size_t room, const char *name, const void *value, size_t length);
+
+/* Append a pax record with a number; false when it does not fit into `room`. */
+bool tar_put_number(uint8_t *records, size_t *used, size_t room, const char *key, long long value);
 
 /* The next member, valid until the next call: 1, 0 at the end, -errno: -ENODATA the stream ended too early, -EBADMSG
  * it is no tar, -EOPNOTSUPP a kind of member that is not supported. Data that was not taken is skipped. */

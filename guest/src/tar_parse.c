@@ -117,11 +117,31 @@ static int64_t decimal(const uint8_t *value, size_t length) {
     return strtoll(text, NULL, 10);
 }
 
+#define IS(name) (key_length == sizeof name - 1 && memcmp(key, name, sizeof name - 1) == 0)
+
+/* Of the three versions of GNU's format only the last is read: the others have the map in the records. */
+static int apply_sparse(struct tar_reader *reader, const char *key, size_t key_length, const uint8_t *value,
+                        size_t length) {
+    int64_t figure = decimal(value, length);
+    if (IS("major") || IS("minor"))
+        return figure == (IS("major") ? 1 : 0) ? 0 : -EOPNOTSUPP;
+    if (IS("name")) {
+        reader->sparse_name = true;
+        return set_text(reader->name, value, length) ? 0 : -ENAMETOOLONG;
+    }
+    if (!IS("realsize") || figure < 0)
+        return figure < 0 ? -EBADMSG : -EOPNOTSUPP;
+    reader->sparse = true;
+    reader->real_size = (uint64_t)figure;
+    return 0;
+}
+
 static int apply(struct tar_reader *reader, struct tar_entry *entry, const char *key, size_t key_length,
                  const uint8_t *value, size_t length) {
-#define IS(name) (key_length == sizeof name - 1 && memcmp(key, name, sizeof name - 1) == 0)
     if (key_length > 11 && memcmp(key, "GNU.sparse.", 11) == 0)
-        return -EOPNOTSUPP;
+        return apply_sparse(reader, key + 11, key_length - 11, value, length);
+    if (IS("path") && reader->sparse_name)
+        return 0;
     if (IS("path"))
         return set_text(reader->name, value, length) ? 0 : -ENAMETOOLONG;
     if (IS("linkpath"))
@@ -135,8 +155,9 @@ static int apply(struct tar_reader *reader, struct tar_entry *entry, const char 
     else if (IS("mtime"))
         entry->mtime = decimal(value, length);
     return entry->size > INT64_MAX ? -EBADMSG : 0;
-#undef IS
 }
+
+#undef IS
 
 int tar_apply_records(struct tar_reader *reader, struct tar_entry *entry) {
     const char *key;

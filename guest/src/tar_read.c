@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sparse.h"
 #include "tar.h"
 #include "tar_parse.h"
 
@@ -116,7 +117,7 @@ static int skip(struct tar_reader *reader) {
 int tar_read(struct tar_reader *reader, struct tar_entry *entry) {
     static const uint8_t zeros[TAR_BLOCK];
     int status = skip(reader);
-    reader->long_name = reader->long_link = false;
+    reader->long_name = reader->long_link = reader->sparse = reader->sparse_name = false;
     reader->records_length = 0;
     while (status == 0) {
         const uint8_t *block = next_block(reader, &status);
@@ -144,9 +145,9 @@ int tar_read(struct tar_reader *reader, struct tar_entry *entry) {
 }
 
 /* What is not read yet, from the pipe to the file without a detour. */
-static int splice_data(struct tar_reader *reader, int file) {
-    while (reader->left >= SPLICE_MIN && !reader->copies) {
-        size_t part = reader->left < SPLICE_MAX ? (size_t)reader->left : SPLICE_MAX;
+static int splice_data(struct tar_reader *reader, uint64_t *left, int file) {
+    while (*left >= SPLICE_MIN && !reader->copies) {
+        size_t part = *left < SPLICE_MAX ? (size_t)*left : SPLICE_MAX;
         ssize_t moved = splice(reader->fd, NULL, file, NULL, part, SPLICE_F_MOVE);
         if (moved < 0 && errno == EINVAL)
             reader->copies = true;
@@ -155,20 +156,82 @@ static int splice_data(struct tar_reader *reader, int file) {
         else if (moved == 0)
             return -ENODATA;
         else if (moved > 0)
-            reader->left -= (uint64_t)moved;
+            *left -= (uint64_t)moved;
     }
     return 0;
 }
 
-int tar_read_data(struct tar_reader *reader, int file) {
+/* `left` bytes of the member to the file, where it is at. */
+static int to_file(struct tar_reader *reader, uint64_t left, int file) {
     uint64_t here = reader->end - reader->start;
-    if (here > reader->left)
-        here = reader->left;
-    reader->left -= here;
+    if (here > left)
+        here = left;
+    reader->left -= left;
+    left -= here;
     int status = take(reader, &here, NULL, file);
     if (status == 0)
-        status = splice_data(reader, file);
-    return status < 0 ? status : take(reader, &reader->left, NULL, file);
+        status = splice_data(reader, &left, file);
+    return status < 0 ? status : take(reader, &left, NULL, file);
+}
+
+/* ---- files with holes ---- */
+
+/* A line of the map: a number. */
+static int map_number(struct tar_reader *reader, uint64_t *value) {
+    uint8_t byte;
+    *value = 0;
+    for (int digits = 0;; digits++) {
+        uint64_t one = 1;
+        if (!reader->left || digits > 18)
+            return -EBADMSG;
+        reader->left--;
+        int status = take(reader, &one, &byte, -1);
+        if (status < 0)
+            return status;
+        if (byte == '\n')
+            return digits ? 0 : -EBADMSG;
+        if (byte < '0' || byte > '9')
+            return -EBADMSG;
+        *value = *value * 10 + (byte - '0');
+    }
+}
+
+static int read_map(struct tar_reader *reader, struct extent *extents, size_t *count) {
+    uint64_t all = reader->left, lines, end = 0, data = 0;
+    int status = map_number(reader, &lines);
+    if (status < 0 || lines > SPARSE_MAX)
+        return status < 0 ? status : -EOPNOTSUPP;
+    for (*count = 0; *count < lines; ++*count) {
+        struct extent *extent = extents + *count;
+        status = map_number(reader, &extent->offset);
+        if (status == 0)
+            status = map_number(reader, &extent->size);
+        if (status < 0)
+            return status;
+        if (extent->offset < end || extent->size > reader->real_size ||
+            extent->offset > reader->real_size - extent->size)
+            return -EBADMSG;
+        end = extent->offset + extent->size;
+        data += extent->size;
+    }
+    uint64_t rest = -(all - reader->left) % TAR_BLOCK; /* of the map's last block */
+    if (rest > reader->left || data > reader->left - rest)
+        return -EBADMSG;
+    reader->left -= rest;
+    return take(reader, &rest, NULL, -1);
+}
+
+static int sparse_data(struct tar_reader *reader, int file) {
+    static struct extent extents[SPARSE_MAX];
+    size_t count;
+    int status = read_map(reader, extents, &count);
+    for (size_t i = 0; status == 0 && i < count; i++)
+        status = lseek(file, (off_t)extents[i].offset, SEEK_SET) < 0 ? -errno : to_file(reader, extents[i].size, file);
+    return status == 0 && ftruncate(file, (off_t)reader->real_size) < 0 ? -errno : status;
+}
+
+int tar_read_data(struct tar_reader *reader, int file) {
+    return reader->sparse ? sparse_data(reader, file) : to_file(reader, reader->left, file);
 }
 
 void tar_drain(struct tar_reader *reader) {
@@ -183,6 +246,6 @@ int tar_failed(struct err *e, int status) {
     if (status == -EBADMSG)
         return err_code(e, "invalidArgument", EBADMSG, "the stream is no tar archive");
     if (status == -EOPNOTSUPP)
-        return err_code(e, "unsupported", EOPNOTSUPP, "the archive has sparse members or members of an unknown kind");
+        return err_code(e, "unsupported", EOPNOTSUPP, "the archive has members of an unknown kind");
     return err_set(e, -status, "failed to read the archive");
 }

@@ -4,6 +4,7 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "sparse.h"
 #include "tar.h"
 
 enum { NAME_FIELD = 100, SENDFILE_MIN = 65536, SENDFILE_MAX = 1 << 20 };
@@ -90,7 +91,7 @@ bool tar_put_attribute(uint8_t *records, size_t *used, size_t room, const char *
     return put_record(records, used, room - 1, xattr, name, value, length); /* 1: put_record's terminator */
 }
 
-static bool put_number(uint8_t *records, size_t *used, size_t room, const char *key, long long value) {
+bool tar_put_number(uint8_t *records, size_t *used, size_t room, const char *key, long long value) {
     char text[24];
     return put_record(records, used, room, "", key, text, (size_t)snprintf(text, sizeof text, "%lld", value));
 }
@@ -136,13 +137,13 @@ static bool narrow(const struct tar_entry *entry, uint8_t *records, size_t *used
     if (link > NAME_FIELD)
         fits = fits && put_record(records, used, room, "", "linkpath", entry->link, link);
     if (entry->size > 077777777777)
-        fits = fits && put_number(records, used, room, "size", (long long)entry->size);
+        fits = fits && tar_put_number(records, used, room, "size", (long long)entry->size);
     if (entry->uid > 07777777)
-        fits = fits && put_number(records, used, room, "uid", entry->uid);
+        fits = fits && tar_put_number(records, used, room, "uid", entry->uid);
     if (entry->gid > 07777777)
-        fits = fits && put_number(records, used, room, "gid", entry->gid);
+        fits = fits && tar_put_number(records, used, room, "gid", entry->gid);
     if (entry->mtime < 0 || entry->mtime > 077777777777)
-        fits = fits && put_number(records, used, room, "mtime", entry->mtime);
+        fits = fits && tar_put_number(records, used, room, "mtime", entry->mtime);
     return fits;
 }
 
@@ -208,14 +209,29 @@ static int send_file(struct tar_writer *writer, int file, uint64_t *left) {
     return status;
 }
 
-int tar_write_data(struct tar_writer *writer, int file, uint64_t size) {
+static int put_data(struct tar_writer *writer, int file, uint64_t size) {
     uint64_t left = size;
     int status = size >= SENDFILE_MIN && !writer->copies ? send_file(writer, file, &left) : 0;
     if (status == 0)
         status = put_file(writer, file, &left);
-    if (status == 0) /* what is left: it became shorter meanwhile */
-        status = put_zeros(writer, left + padding(size));
-    return status;
+    return status < 0 ? status : put_zeros(writer, left); /* what is left: it became shorter meanwhile */
+}
+
+int tar_write_data(struct tar_writer *writer, int file, uint64_t size) {
+    int status = put_data(writer, file, size);
+    return status < 0 ? status : put_zeros(writer, padding(size));
+}
+
+int tar_write_sparse(struct tar_writer *writer, int file, const struct sparse_map *map) {
+    int status = put(writer, (const uint8_t *)map->text, map->text_size);
+    if (status == 0)
+        status = put_zeros(writer, padding(map->text_size));
+    for (size_t i = 0; status == 0 && i < map->count; i++) {
+        if (lseek(file, (off_t)map->extents[i].offset, SEEK_SET) < 0)
+            return -errno;
+        status = put_data(writer, file, map->extents[i].size);
+    }
+    return status < 0 ? status : put_zeros(writer, padding(map->data_size));
 }
 
 int tar_write_end(struct tar_writer *writer) {

@@ -25,7 +25,7 @@ static int open_root(struct err *e) {
 
 int job_copy_out(const struct job *job, struct err *e) {
     static char name[PATH_MAX];
-    const struct pack_options options = {.attributes = job->whole};
+    const struct pack_options options = {.attributes = job->whole, .sparse = !job->whole};
     int root = open_root(e);
     int fd = root < 0 ? root : place_source(root, job->path, e);
     if (fd < 0)

@@ -245,6 +245,7 @@ static int refuse(const struct tar_entry *entry, const char *path, int status, s
             return err_code(e, "invalidArgument", ENOTDIR, "cannot copy directory over existing file: %s", path);
         break;
     case -ENODATA:
+    case -EBADMSG: /* the map of a file with holes */
         return tar_failed(e, status);
     }
     return err_set(e, -status, "failed to write %s", path);

@@ -25,7 +25,7 @@
 
 static int pack_path(int root, const char *path, struct err *e) {
     static char name[PATH_MAX];
-    const struct pack_options options = {0};
+    const struct pack_options options = {.sparse = true};
     int fd = place_source(root, path, e);
     if (fd < 0)
         return fd;

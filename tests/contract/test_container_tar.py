@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -266,3 +267,69 @@ def test_no_damaged_archive_crashes_it_or_leads_it_out(jail: Path, changes: list
             damaged[block + 148 : block + 156] = b"%06o\0 " % sum(header)
     assert unpack(bytes(damaged[:end] if end % 3 == 0 else damaged), jail).returncode in (0, 1)
     assert held(jail)
+
+
+def holes(path: Path) -> None:
+    """A file of 20 GiB with data in three places."""
+    with path.open("wb") as file:
+        for offset in (0, 5 << 30, (9 << 30) + 7):
+            file.seek(offset)
+            file.write(b"data" * 30_000)
+        file.truncate(20 << 30)
+
+
+def same_holes(path: Path, other: Path) -> bool:
+    """Size, room and data of both."""
+    one, two = path.stat(), other.stat()
+    with path.open("rb") as first, other.open("rb") as second:
+        for offset in (0, 5 << 30, 9 << 30, 12 << 30):
+            first.seek(offset)
+            second.seek(offset)
+            if first.read(200_000) != second.read(200_000):
+                return False
+    return one.st_size == two.st_size and two.st_blocks * 512 < 1 << 20
+
+
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    holes(tmp_path / "tree" / "holes")
+    (tmp_path / "tree" / "empty").touch()
+    os.truncate(tmp_path / "tree" / "empty", 1 << 40)
+    stream = pack(tmp_path / "tree")
+    assert len(stream) < 1 << 20
+    assert unpack(stream, tmp_path / "copy").returncode == 0
+    assert same_holes(tmp_path / "tree" / "holes", tmp_path / "copy" / "holes")
+    assert (tmp_path / "copy" / "empty").stat().st_size == 1 << 40
+
+
+@pytest.mark.skipif(not shutil.which("tar"), reason="needs GNU tar")
+def test_gnu_tar_and_we_agree_on_holes(tmp_path: Path) -> None:
+    holes(tmp_path / "holes")
+    (tmp_path / "theirs").mkdir()
+    subprocess.run(["tar", "-C", str(tmp_path / "theirs"), "-xf", "-"], input=pack(tmp_path / "holes"), check=True)
+    assert same_holes(tmp_path / "holes", tmp_path / "theirs" / "holes")
+    command = ["tar", "-C", str(tmp_path), "-cSf", "-", "--format=pax", "holes"]
+    made = subprocess.run(command, capture_output=True, check=True).stdout
+    assert unpack(made, tmp_path / "ours").returncode == 0
+    assert same_holes(tmp_path / "holes", tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\n0\n99999\n",  # more than there is
+        "2\n8\n8\n0\n8\n",  # backwards
+        "1\n18446744073709551615\n9\n",
+        "1\n999999999\n8\n",  # past the end
+        "1\n-1\n8\n",
+        "99999999\n",
+        "x",
+        "",
+    ],
+)
+def test_a_map_of_holes_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    records = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000"}
+    info = member("top", pax_headers=records)
+    code, _ = refusal(archive((info, text.encode().ljust(512, b"\0") + b"12345678")), tmp_path / "copy")
+    assert code in ("invalidArgument", "unsupported", "interrupted")
+    assert not (tmp_path / "copy").exists()

@@ -147,18 +147,16 @@ def test_a_copy_that_is_given_up_leaves_nothing_half_done(
     system: System, box: str, host: Path, number: signal.Signals
 ) -> None:
     """Neither half a file nor a process, here or there, whatever ends the command; and the next copy works."""
-    system.run(
-        "exec", box, "sh", "-c", "rm -f /endless /half; head -c 1 /dev/zero > /endless; truncate -s 20G /endless"
-    )
+    if system.user is not None and number is signal.SIGKILL:
+        pytest.skip("one way to end it is enough for a second user")
+    system.run("exec", box, "sh", "-c", "test -e /large || head -c 120000000 /dev/zero > /large")
     half = host / "half"
-    with system.popen("cp", f"{box}:/endless", str(half), stderr=subprocess.DEVNULL) as out:
+    with system.popen("cp", f"{box}:/large", str(half), stderr=subprocess.DEVNULL) as out:
         assert settle(lambda: half.exists() and half.stat().st_size > 0, bool, 60)
         out.send_signal(number)
     assert settle(lambda: copying(system), lambda left: not left, 60) == []
     assert not half.exists()
-    with half.open("wb") as sparse:
-        sparse.write(b"x")
-        sparse.truncate(20 << 30)
+    half.write_bytes(bytes(120_000_000))
     half.chmod(0o644)
     there = ("exec", box, "test", "-s", "/half")
     with system.popen("cp", str(half), f"{box}:/half", stderr=subprocess.DEVNULL) as into:
