@@ -109,7 +109,8 @@ def _reserve(sock: socket.socket, address: str, port: int) -> None:
 
     Two sockets with SO_REUSEADDR that do not listen may share a port (ip(7)), which would find out about a port in
     use only when the VM has booted. So bind without it first. When that fails, TIME_WAIT may be the reason: bind with
-    it, and try to listen for a moment, which fails where another socket listens.
+    it, and try to listen for a moment, which fails where another socket listens, or does not have SO_REUSEADDR: so this
+    one does not keep it.
     """
     try:
         sock.bind((address, port))
@@ -120,6 +121,7 @@ def _reserve(sock: socket.socket, address: str, port: int) -> None:
         sock.bind((address, port))
         sock.listen(0)
         sock.shutdown(socket.SHUT_RD)  # stops listening, keeps the port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _bind_error(error: OSError, address: str, port: int) -> ContainerError:

@@ -281,6 +281,22 @@ def test_a_port_is_reserved_before_it_listens() -> None:
     bind_ports([wanted]).close()
 
 
+def test_a_port_with_connections_of_an_earlier_run_is_reserved_all_the_same() -> None:
+    wanted = fixed(80)
+    where = ("127.0.0.1", wanted.host_port)
+    with socket.create_server(where) as listener, socket.create_connection(where) as client:
+        listener.accept()[0].close()  # first: this end stays in TIME_WAIT
+        assert client.recv(1) == b""
+    with bind_ports([wanted]) as bound, socket.socket() as stranger:
+        with pytest.raises(ContainerError, match="already in use"):
+            bind_ports([wanted])
+        with pytest.raises(ConnectionRefusedError):
+            stranger.connect(where)
+        bound.listen()
+        with pytest.raises(ContainerError, match="already in use"):
+            bind_ports([wanted])
+
+
 def test_a_failure_leaves_no_port_bound() -> None:
     first, taken = fixed(80), fixed(81)
     with bind_ports([taken]):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support import netlab
+from support import netlab, ports
 
 from container.errors import ContainerError, ErrorCode
 from container.linux.netns import Namespace
@@ -128,8 +128,8 @@ async def test_a_container_that_refuses_does_not_end_it(namespace: Namespace) ->
 
 
 def test_a_udp_port_in_use_is_named_and_its_tcp_twin_is_free() -> None:
-    with bind_ports([PublishPort("127.0.0.1", 0, 53, proto="udp")]) as bound:
-        port = int(bound.sockets[0][0].getsockname()[1])
+    port = ports.reserve()
+    with bind_ports([PublishPort("127.0.0.1", port, 53, proto="udp")]):
         with pytest.raises(ContainerError, match=f"127.0.0.1:{port} is already in use") as caught:
             bind_ports([PublishPort("127.0.0.1", port, 53, proto="udp")])
         assert caught.value.code is ErrorCode.INVALID_STATE
