@@ -139,6 +139,8 @@ class Transport:
         try:
             context = ssl.create_default_context()
             context.load_verify_locations(settings.ca)
+            # Own authorities often lack the extensions that Python >= 3.13 insists on; other clients do not.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         except OSError as error:
             raise ContainerError(
                 ErrorCode.INVALID_ARGUMENT, f"cannot read the certificates for {host} in {settings.ca}: {error}"
