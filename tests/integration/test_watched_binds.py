@@ -1,6 +1,8 @@
 """Binds that are watched and whose owner is another one inside; a web server in front of a directory of the host."""
 
 import os
+import shutil
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,3 +109,38 @@ def test_changes_of_the_host_are_told_to_inotify_inside(debian_system: System, s
     quiet = events()
     assert len(quiet) < 60  # no event begets another
     assert (site / "index.html").stat().st_mtime < 4e9
+
+
+BUILD = """
+set -e
+export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+cd /work
+git clone -q origin clone 2>&1
+cd clone
+gcc -c greet.c
+gcc -c main.c
+gcc -o hello main.o greet.o
+./hello
+git status --porcelain | sort | tr '\\n' ' '
+"""
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("git", "gcc"))), reason="git and a C compiler of the host are needed")
+def test_a_clone_and_build_inside_leaves_files_of_the_user(debian_system: System) -> None:
+    """By the host's own tools: the image is of the host's distribution, and sees its /usr read-only."""
+    system = debian_system
+    work = system.base / "project"
+    (work / "origin").mkdir(parents=True)
+    (work / "origin/main.c").write_text('void greet(const char *);\nint main(void) { greet("world"); }\n')
+    (work / "origin/greet.c").write_text(
+        '#include <stdio.h>\nvoid greet(const char *name) { printf("hello, %s\\n", name); }\n'
+    )
+    git = ("git", "-C", str(work / "origin"), "-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    for path in (work, *work.rglob("*")):
+        os.chown(path, owner(system), owner(system))
+    binds = ("-v", "/usr:/usr:ro", "-v", f"{work}:/work:uid=1000,gid=1000", "--user", "1000:1000")
+    run = ("run", "--rm", "--progress", "none", "-c", "1", "-m", "512m", *binds, "nginx:debian", "sh", "-c", BUILD)
+    assert system.output(*run, timeout=240) == "hello, world\n?? greet.o ?? hello ?? main.o "
+    assert {path.lstat().st_uid for path in work.rglob("*")} == {owner(system)}
