@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.system import System
+from support.system import System, settle
 
 pytestmark = pytest.mark.vm
 
@@ -173,6 +173,22 @@ def test_a_source_that_went_away_fails_the_start_and_says_so(system: System, pla
     assert result.returncode == 1
     assert f"mount source path '{gone}' does not exist" in result.stderr
     system.run("delete", "gone")
+
+
+def test_a_server_that_loses_a_thread_ends_the_machine_with_the_reason(system: System, place: Path) -> None:
+    """Said in its place on its standard error, as the runtime of a server in Rust would."""
+    if system.user is not None:
+        pytest.skip("the same whoever the user is")
+    system.run("run", "-d", "--name", "panic", *SMALL, "-v", f"{place}/fixed:/x", "busybox", "sleep", "100000")
+    runtime = system.services()["runtime.panic"]
+    children = Path(f"/proc/{runtime}/task/{runtime}/children").read_text().split()
+    server = next(pid for pid in children if "virtiofsd" in Path(f"/proc/{pid}/cmdline").read_text())
+    with open(f"/proc/{server}/fd/2", "w") as stderr:
+        stderr.write("\nthread '<unnamed>' panicked at src/fs.rs:7:9:\nNulError\n")
+    settle(lambda: system.state("panic"), lambda state: state == "stopped", 60)
+    reason = system.inspect("panic")["status"]["reason"]
+    assert f"the share {place}/fixed failed: a thread of its server panicked: thread '<unnamed>'" in reason
+    system.run("delete", "panic")
 
 
 def test_a_repository_cloned_by_the_host_is_built_inside_and_stays_the_users(debian_system: System) -> None:

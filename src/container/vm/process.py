@@ -34,8 +34,10 @@ class Child:
         self._loop.add_reader(pidfd, self._reap)
 
     @classmethod
-    def start(cls, argv: Sequence[str], pass_fds: Sequence[int]) -> "Child":
-        """Run `argv` with nothing as its input and output; inherits `pass_fds` under their own numbers.
+    def start(cls, argv: Sequence[str], pass_fds: Sequence[int], stderr: int | None = None) -> "Child":
+        """Run `argv` with nothing as its input; inherits `pass_fds` under their own numbers.
+
+        What it writes is kept, unless there is another place for its standard error, `stderr`.
 
         Raises ContainerError: unsupported when the program (or setpriv) is missing, else internal.
         """
@@ -48,7 +50,7 @@ class Child:
                     [setpriv, "--pdeathsig", "KILL", "--", program, *argv[1:]],
                     stdin=subprocess.DEVNULL,
                     stdout=messages,
-                    stderr=messages,
+                    stderr=messages if stderr is None else stderr,
                     pass_fds=pass_fds,
                     process_group=0,  # a signal for our group is ours to hand on
                 )

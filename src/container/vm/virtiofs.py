@@ -7,7 +7,10 @@ the user's subordinate ids (subuid(5)).
 """
 
 import asyncio
+import logging
 import os
+import re
+import signal
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -19,15 +22,20 @@ from container.ipc import address
 from container.linux.native import program
 from container.vm.process import Child, find
 from container.vm.spec import Share
+from container.vm.stderr import StandardError
 
 RUST_SERVERS = ("/usr/libexec/virtiofsd", "/usr/lib/virtiofsd")
 C_SERVERS = ("/usr/lib/qemu/virtiofsd",)
+PANICKED = re.compile(r"^thread '.*' (\(\d+\) )?panicked at ")  # what Rust's runtime says
+LOGGED_MAX = 64 * 1024  # bytes of one server: a guest may be able to make it talk
 FILE = "file"  # what a shared file is called in its share
 ROOT = "/tmp/share"  # where container-share puts the share, in its own namespace
 _HINT = (
     " (an ordinary user shares directories by subordinate ids: install the package uidmap,"
     " and give the user a range in /etc/subuid and /etc/subgid)"
 )
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class FileServer:
     """A running server; `share` is for the VMSpec, `is_file` when the share holds one file, called FILE.
 
     `changes` is a socket with one packet for each batch of changes of a source that is watched (native/src/watch.h).
+    `ended` has its exit status. One that has `panicked` lost a thread and never answers some requests: it is ended.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class FileServer:
         is_file: bool,
         share: Share,
         child: Child,
+        said: StandardError,
         connection: socket.socket,
         changes: socket.socket | None,
     ) -> None:
@@ -65,7 +75,9 @@ class FileServer:
         self.share = share
         self.changes = changes
         self.ended = child.ended
+        self.panicked = False
         self._child = child
+        self._said = said
         self._connection = connection
 
     def handed_over(self) -> None:
@@ -76,8 +88,20 @@ class FileServer:
         """Why it ended, None while it runs."""
         if not self.ended.done():
             return None
-        said = self._child.messages() or f"the file server ended with status {self.ended.result()}"
-        return internal(f"cannot share {self.source} with the container: {said}{'' if os.getuid() == 0 else _HINT}")
+        self._said.drain()
+        said = self._said.text() or f"the file server ended with status {self.ended.result()}"
+        if self.panicked:
+            said = f"a thread of its server panicked: {' '.join(said.split())}"
+        hint = "" if self.panicked or os.getuid() == 0 else _HINT
+        return internal(f"the share {self.source} failed: {said}{hint}")
+
+    def hear(self, line: str) -> None:
+        """What it says on its standard error."""
+        if self._said.count <= LOGGED_MAX:
+            _log.warning("share %s: %s", self.source, line)
+        if PANICKED.match(line):
+            self.panicked = True
+            self._child.send(signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -102,12 +126,16 @@ async def serve(source: str, tag: str, terms: Terms, *, directory: str) -> Async
             raise internal(f"cannot make the socket {path}: {error.strerror}") from error
         changes, told = _changes(stack) if terms.watched else (None, None)
         words = arguments(source, listener.fileno(), terms, -1 if told is None else told.fileno())
-        child = Child.start(words, [listener.fileno(), *([] if told is None else [told.fileno()])])
+        said = StandardError(lambda line: server.hear(line))
+        stack.callback(said.close)
+        child = Child.start(words, [listener.fileno(), *([] if told is None else [told.fileno()])], said.write)
         stack.push_async_callback(child.close)
+        said.handed_over()
         listener.close()
         if told is not None:
             told.close()
-        yield FileServer(source, is_file, Share(tag, connection.fileno()), child, connection, changes)
+        server = FileServer(source, is_file, Share(tag, connection.fileno()), child, said, connection, changes)
+        yield server
 
 
 def _changes(stack: AsyncExitStack) -> tuple[socket.socket, socket.socket]:

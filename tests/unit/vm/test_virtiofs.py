@@ -1,5 +1,6 @@
 """File servers: how they are confined, and that they end with whom they serve."""
 
+import asyncio
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -89,3 +90,24 @@ async def test_a_server_ends_with_its_only_connection_and_leaves_no_socket(tmp_p
             assert copy.getpeername()
         failure = await virtiofs.first_failure([server])
     assert str(tmp_path / "src") in failure.message
+
+
+SERVERS = {  # what a server does, and why its share has failed then
+    "echo 'cannot do it' >&2; exit 1": "failed: cannot do it",
+    "exit 3": "failed: the file server ended with status 3",
+    # one of its threads is gone, the others wait
+    "printf '\\nthread '\\''<unnamed>'\\'' panicked at src/fs.rs:7:9:\\nNulError\\n' >&2; exec sleep 1000": (
+        "failed: a thread of its server panicked: thread '<unnamed>' panicked at src/fs.rs:7:9: NulError"
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "reason"), SERVERS.items())
+async def test_a_server_that_fails_or_loses_a_thread_is_ended_and_tells_why(
+    script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(virtiofs, "arguments", lambda *terms: ["sh", "-c", script])
+    async with virtiofs.serve(str(tmp_path), "t", virtiofs.Terms(), directory=str(tmp_path)) as server:
+        failure = await asyncio.wait_for(virtiofs.first_failure([server]), 60)
+    assert failure.message.startswith(f"the share {tmp_path} {reason}")
+    assert ("NulError" in caplog.text) == ("NulError" in reason)

@@ -50,13 +50,13 @@ class Storage:
     async def watch(self, vm: VirtualMachine, abort: Callable[[int, str], None], patience: float) -> None:
         """Abort the run when a file server ends first: a machine whose files are gone hangs.
 
-        A machine that ended takes its file servers with it; it has `patience` seconds to do so.
+        A machine that ended takes its file servers with it; it has `patience` seconds to do so, unless one panicked.
         """
         if not self.servers:
             return
         failure = await first_failure(self.servers)
         try:
-            await asyncio.wait_for(vm.wait(), patience)
+            await asyncio.wait_for(vm.wait(), 0 if any(server.panicked for server in self.servers) else patience)
         except TimeoutError:
             abort(128 + signal.SIGKILL, failure.describe())
 
