@@ -19,6 +19,7 @@
 #include "log.h"
 #include "root.h"
 #include "rootdir.h"
+#include "unmount.h"
 #include "upper.h"
 
 enum { LAYERS_MAX = 256 };
@@ -164,29 +165,27 @@ int rootfs_snapshot(struct err *e) {
     return fd < 0 ? err_set(e, errno, "failed to open %s", path) : fd;
 }
 
-static void unmount(const char *name) {
+static void unmount_part(const char *name) {
     char path[PATH_MAX];
     state_path(path, sizeof path, name);
-    if (umount2(path, UMOUNT_NOFOLLOW) < 0 && errno == EBUSY) {
-        log_line("%s is busy: detached", path);
-        umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-    }
+    unmount(path);
 }
 
 void rootfs_unmount(void) {
-    char name[16];
+    char name[16], upper[PATH_MAX];
+    upper_thaw();
     if (root_fd >= 0)
         close(root_fd);
     root_fd = -1;
-    upper_thaw();
-    unmount("r");
-    unmount("u");
+    unmount_part("r");
+    state_path(upper, sizeof upper, "u");
+    unmount_written(upper);
     if (lower_mounted)
-        unmount("l");
+        unmount_part("l");
     lower_mounted = false;
     for (; layers > 0; layers--) {
         snprintf(name, sizeof name, "%d", layers);
-        unmount(name);
+        unmount_part(name);
     }
 }
 

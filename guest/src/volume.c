@@ -19,6 +19,7 @@
 #include "modules.h"
 #include "root.h"
 #include "tree.h"
+#include "unmount.h"
 
 enum { VOLUMES_MAX = 128, NAME_SIZE = 32 };
 
@@ -89,23 +90,11 @@ int op_volumes(uint32_t number, const json_t *args, json_t **result, struct err 
     return status;
 }
 
-static void write_back(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || syncfs(fd) < 0)
-        log_line("%s: cannot be written back: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-}
-
 void volume_unmount_all(void) {
     char path[PATH_MAX];
     while (count > 0) {
         volume_path(path, sizeof path, names[--count]);
-        if (umount2(path, UMOUNT_NOFOLLOW) == 0)
-            continue;
-        log_line("%s: %s: detached", path, strerror(errno));
-        write_back(path);
-        umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+        unmount_written(path);
     }
 }
 
