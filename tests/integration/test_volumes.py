@@ -97,6 +97,18 @@ def test_an_empty_volume_gets_what_the_image_has_there(system: System) -> None:
     system.run("volume", "delete", "disk", "shared", "diskbin", "sharedbin", "no")
 
 
+@pytest.mark.usefixtures("once")
+def test_two_that_use_a_directory_first_see_all_of_it(system: System) -> None:
+    """They start at once: one fills it, the other waits for that."""
+    system.run("volume", "create", "--opt", "type=directory", "first")
+    run = ("run", "--rm", *SMALL, "-v", "first:/bin", "busybox", "sh", "-c", "ls -A /bin | sort | md5sum")
+    options = {"stdout": subprocess.PIPE, "text": True}
+    with system.popen(*run, **options) as one, system.popen(*run, **options) as other:
+        told = [one.communicate(timeout=100)[0], other.communicate(timeout=100)[0]]
+    system.run("volume", "delete", "first")
+    assert told[0] == told[1] == system.run("run", "--rm", *SMALL, *run[-4:]).stdout != ""
+
+
 def test_a_directory_volume_is_shared_by_running_containers(system: System) -> None:
     system.run("volume", "create", "--opt", "type=directory", "common")
     for id in ("left", "right"):

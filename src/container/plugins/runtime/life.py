@@ -37,6 +37,7 @@ BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
 BOOT_DEADLINE = 12.0
 REQUEST_DEADLINE = 20.0
+FIRST_USE_DEADLINE = 60.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
 POWER_OFF_DEADLINE = 1.0
@@ -242,19 +243,21 @@ class Life:
         from container.plugins.runtime import guestplan
 
         configuration, streams = self._launch.configuration, self._init.streams
-        if self._storage is not None:
-            configuration = replace(configuration, mounts=self._storage.mounts)
-        await self._init.start(
-            guest.start_init(
-                configuration.id,
-                guestplan.process(self._launch, configuration.init_process),
-                guestplan.container(configuration, self._forwards),
-                stdin=streams.stdin is not None,
-                size=streams.window(),
-                timeout=REQUEST_DEADLINE * self.speed,
-            ),
-            tee,
-        )
+        async with contextlib.AsyncExitStack() as stack:
+            if self._storage is not None:
+                configuration = replace(configuration, mounts=self._storage.mounts)
+                await stack.enter_async_context(self._storage.first_use(FIRST_USE_DEADLINE * self.speed))
+            await self._init.start(
+                guest.start_init(
+                    configuration.id,
+                    guestplan.process(self._launch, configuration.init_process),
+                    guestplan.container(configuration, self._forwards),
+                    stdin=streams.stdin is not None,
+                    size=streams.window(),
+                    timeout=REQUEST_DEADLINE * self.speed,
+                ),
+                tee,
+            )
         self.relaying = self._group.create_task(self._init.relay())
         self._timeline.mark("process started")
         self._started_date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -10,9 +10,11 @@ import fcntl
 import hashlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_state
 from container.guest.spec import VolumeSpec
@@ -21,6 +23,7 @@ from container.model.mount import Mount
 from container.model.volume import BLOCK_FORMAT
 from container.plugins.runtime.sockets import is_socket
 from container.store import ext4
+from container.store.locks import locked
 from container.vm.qemu import VirtualMachine
 from container.vm.spec import Disk, Share
 from container.vm.virtiofs import FILE, FileServer, Terms, first_failure, serve
@@ -28,7 +31,9 @@ from container.vm.virtiofs import FILE, FileServer, Terms, first_failure, serve
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
 
-LOCK_TRIES, LOCK_PAUSE = 10, 0.2  # times, seconds
+T = TypeVar("T")
+LOCK_PATIENCE, LOCK_PAUSE = 2.0, 0.1  # seconds
+FIRST_USE_LOCK = "first-use.lock"  # beside the volume's directory
 CACHED = {"cached", "delegated"}
 
 
@@ -41,6 +46,7 @@ class Storage:
     volumes: list[VolumeSpec] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     servers: list[FileServer] = field(default_factory=list)
+    directories: dict[str, str] = field(default_factory=dict)  # volumes that other containers may have too, by name
 
     def handed_over(self) -> None:
         """QEMU runs."""
@@ -59,6 +65,17 @@ class Storage:
             await asyncio.wait_for(vm.wait(), 0 if any(server.panicked for server in self.servers) else patience)
         except TimeoutError:
             abort(128 + signal.SIGKILL, failure.describe())
+
+    @contextlib.asynccontextmanager
+    async def first_use(self, patience: float) -> AsyncIterator[None]:
+        """Have the directories to ourselves while the agent fills those that are empty: no other sees them half full.
+
+        Raises ContainerError(invalidState) when another container has one for `patience` seconds.
+        """
+        with contextlib.ExitStack() as stack:
+            for name, source in sorted(self.directories.items()):
+                await _patiently(partial(_lock_directory, stack, source, name), patience)
+            yield
 
     def replaying(self, guest: "GuestClient", group: asyncio.TaskGroup) -> contextlib.AbstractContextManager[None]:
         """Tell the guest, while the context lasts, what the host changes in shares that are watched."""
@@ -102,7 +119,7 @@ async def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: M
     number = serial(volume)
     name = number.replace("-", "")
     if all(item.name != name for item in storage.volumes):  # else it is mounted a second time
-        stack.callback(os.close, await _lock(mount.source, volume))
+        stack.callback(os.close, await _patiently(lambda: _lock(mount.source, volume), LOCK_PATIENCE))
         wanted = [_is_read_only(item) for item in mounts if item.source == mount.source]
         read_only = all(wanted) and not ext4.needs_writing(mount.source)
         storage.disks.append(Disk(mount.source, number, read_only=read_only, discard=not read_only))
@@ -115,6 +132,8 @@ async def _add_share(storage: Storage, stack: contextlib.AsyncExitStack, mount: 
     terms = _terms(mount)
     server = await stack.enter_async_context(serve(mount.source, name, terms, directory=bundle))
     storage.servers.append(server)
+    if mount.kind == "volume":
+        storage.directories[str(mount.detail["name"])] = mount.source
     storage.shares.append(server.share)
     storage.volumes.append(VolumeSpec(name, "virtiofs", server.share.tag, terms.read_only, watched=terms.watched))
     storage.mounts.append(_bind(name, mount, FILE if server.is_file else None))
@@ -141,25 +160,43 @@ def _is_read_only(mount: Mount) -> bool:
     return "ro" in mount.options
 
 
-async def _lock(path: str, volume: str) -> int:
-    """The image, locked for as long as the descriptor is open: also against a helper that outlived its API server.
+def _lock_directory(stack: contextlib.ExitStack, source: str, volume: str) -> None:
+    try:
+        stack.enter_context(locked(os.path.join(os.path.dirname(source), FIRST_USE_LOCK), wait=False))
+    except ContainerError as error:
+        if error.code is not ErrorCode.INVALID_STATE:
+            raise
+        text = f"cannot use volume '{volume}': a container that starts is still filling it from its image; try later"
+        raise ContainerError(error.code, text, error) from error
 
-    The one who has it may be `volume prune`, for a moment; a lock that is released tells nobody.
-    """
+
+def _lock(path: str, volume: str) -> int:
+    """The image, locked for as long as the descriptor is open: also against a helper that outlived its API server."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         code = ErrorCode.NOT_FOUND if error.errno == errno.ENOENT else ErrorCode.INTERNAL
         raise ContainerError(code, f"cannot open volume '{volume}': {path}: {error.strerror}") from error
     try:
-        for _ in range(LOCK_TRIES):
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return fd
-            await asyncio.sleep(LOCK_PAUSE)
-        raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine")
-    except BaseException as error:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
         os.close(fd)
-        if isinstance(error, OSError):
-            raise internal(f"cannot lock {path}: {error.strerror}") from error
-        raise
+        if isinstance(error, BlockingIOError):
+            raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine") from error
+        raise internal(f"cannot lock {path}: {error.strerror}") from error
+    return fd
+
+
+async def _patiently(lock: Callable[[], T], patience: float) -> T:
+    """What `lock` returns; while it raises invalidState it is tried again, for `patience` seconds.
+
+    Who has it may let it go in a moment (`volume prune` does, and a first use); a lock that is released tells nobody.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return lock()
+        except ContainerError as error:
+            if error.code is not ErrorCode.INVALID_STATE or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(LOCK_PAUSE)
