@@ -16,8 +16,15 @@ from support.stacks import Member, Stack, stacks, unpack_with_umoci, unpack_with
 pytestmark = pytest.mark.skipif(os.getuid() != 0 or not shutil.which("umoci"), reason="needs root and umoci")
 
 
+ROOT = directory("./", 0o755, mtime=1234567)
+
+
 def hard(name: str, target: str) -> Member:
     return link(name, target, tarfile.LNKTYPE)
+
+
+def new(name: str, data: bytes = b"new") -> Member:
+    return member(name, data, mtime=20)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -54,9 +61,82 @@ def test_hard_links_to_files_of_lower_layers_are_what_umoci_makes_of_them(upper:
         member("fifo", type=tarfile.FIFOTYPE, mode=0o600, mtime=10),
         member("null", type=tarfile.CHRTYPE, mode=0o666, devmajor=1, devminor=3, mtime=11),
     ]
-    root = directory("./", 0o755, mtime=1234567)
     later = [hard("last", "null"), member("d/.wh.two")]
-    assert compared([tar(root, *members) for members in (lower, upper, later)]) == []
+    assert compared([tar(ROOT, *members) for members in (lower, upper, later)]) == []
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        [member("f/.wh.x"), member("f/a/b/.wh.x"), member("to-f/.wh.x"), member("f/.wh..wh..opq")],
+        [member("nothing/.wh.x"), member("no/such/.wh..wh..opq")],
+        [directory("new", mtime=9), member("new/.wh.nothing"), new("new/k")],
+        [directory("d", 0o700, mtime=9), member("d/.wh..wh..opq"), member("d/.wh.x"), new("d/z")],
+        [member("d/.wh.x"), member(".wh.d"), new("f"), member("f/.wh.x")],
+        [member("usr/lib/.wh.old"), new("usr/lib")],
+        [member(".wh.d"), new("d/e/new")],
+        [new("d/e/new"), member(".wh.d")],
+        [new("d/e/new"), member("d/.wh..wh..opq"), new("d/e/f/new")],
+        [new("d"), directory("d", 0o711, mtime=10)],
+    ],
+)
+def test_whiteouts_are_what_umoci_makes_of_them(upper: list[Member]) -> None:
+    assert compared_on_usr(upper, [new("d/e/later")]) == []
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        [new("lib/foo")],
+        [new("lib/a/b/foo"), new("absolute/lib/foo"), new("up/bar"), new("dangling/baz"), new("to-root/x")],
+        [new("lib/old"), hard("usr/lib/older", "lib/old")],
+        [new("usr/lib/one"), hard("two", "lib/one"), hard("lib/three", "two"), hard("four", "lib/old")],
+        [member("lib/.wh.old"), new("lib/young")],
+        [member("lib/.wh..wh..opq"), new("lib/young")],
+        [member(".wh.lib"), new("lib/foo")],
+        [new("lib/foo"), member(".wh.lib")],
+        [directory("lib", 0o701, mtime=10), new("lib/foo")],
+        [new("lib/foo"), directory("lib", 0o701, mtime=10)],
+        [link("lib", "d", mtime=11), new("lib/foo")],
+        [link("more", "lib", mtime=11), new("more/q/foo")],
+        [new("usr/lib/twice", b"1"), hard("kept", "lib/twice"), new("lib/twice", b"second")],
+    ],
+)
+def test_members_below_links_of_lower_layers_land_where_umoci_puts_them(upper: list[Member]) -> None:
+    assert compared_on_usr(upper, [new("lib/last"), hard("last", "lib/last")]) == []
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        [new("t", b"1"), hard("g", "t"), hard("h", "g"), new("t", b"22"), hard("i", "t")],
+        [new("t", b"1"), hard("g", "t"), hard("h", "g"), new("g", b"22"), hard("i", "h")],
+        [hard("g", "d/x"), hard("h", "g"), new("g", b"22"), hard("i", "h")],
+    ],
+)
+def test_names_that_come_twice_leave_other_links_to_the_first_as_they_are(upper: list[Member]) -> None:
+    assert compared_on_usr(upper, []) == []
+
+
+def compared_on_usr(*uppers: list[Member]) -> list[str]:
+    """`compared`, on a layer with a merged /usr, a directory `d` and a file `f`."""
+    lower = [
+        directory("usr", mtime=3),
+        directory("usr/lib", 0o711, uid=4, mtime=4),
+        member("usr/lib/old", b"old", mtime=5),
+        link("lib", "usr/lib", mtime=6),
+        link("absolute", "/usr", mtime=6),
+        link("dangling", "var/none", mtime=6),
+        link("up", "../../../usr/lib/../lib", mtime=6),
+        link("to-root", "../..", mtime=6),
+        member("f", b"f", mtime=7),
+        link("to-f", "f", mtime=7),
+        directory("d", 0o700, mtime=8),
+        directory("d/e", 0o705, uid=3, mtime=8),
+        member("d/x", b"x", mtime=9),
+        member("d/e/y", b"y", mtime=9),
+    ]
+    return compared([tar(ROOT, *members) for members in (lower, *uppers)])
 
 
 def compared(layers: list[bytes]) -> list[str]:

@@ -44,11 +44,13 @@ _xattrs = st.sampled_from([{}, {}, {"user.x": "value"}, {"user.y": "w", "trusted
 
 
 class _Layer:
-    """One layer in the making; `tree` is what all layers up to it add up to, by path: `directory` or `other`."""
+    """One layer in the making.
+
+    `tree` is what all layers up to it add up to, by path: `directory`, `other`, or `->` and the target of a symlink.
+    """
 
     def __init__(self, draw: Any, below: dict[str, str]) -> None:
         self._draw = draw
-        self._below = below
         self._tree = dict(below)
         self._own: dict[str, str] = {}  # path to kind, of this layer's members
         self.members: list[Member] = []
@@ -59,35 +61,66 @@ class _Layer:
 
     def step(self, kind: str) -> None:
         """One more member, if one of this kind fits what is there."""
-        path = self._draw(_paths)
+        name = self._draw(_paths)
+        parent, _, base = name.rpartition("/")
+        real = self._followed(parent)
+        if real is None:
+            return
+        path = f"{real}/{base}" if real else base
         if kind == "whiteout":
-            self._whiteout(path)
+            self.members.append(member(f"{parent}/.wh.{base}" if parent else f".wh.{base}"))
+            self._drop(path)
         elif kind == "opaque":
-            self._opaque(path)
-        elif path not in self._own and all(self._tree.get(up, "directory") == "directory" for up in _above(path)):
-            self._add(kind, path)
+            self._opaque(name)
+        elif all(self._tree.get(up, "directory") == "directory" for up in _above(path)):
+            self._add(kind, name, path)
 
-    def _add(self, kind: str, path: str) -> None:
+    def _followed(self, path: str) -> str | None:
+        """Where a directory is, links followed; None for loops and for links that this layer itself borrows."""
+        parts, here, count = path.split("/"), "", 0
+        while parts:
+            part = parts.pop(0)
+            if part == "..":
+                here = here.rpartition("/")[0]
+            elif part:
+                step = f"{here}/{part}" if here else part
+                kind = self._tree.get(step, "")
+                if not kind.startswith("->"):
+                    here = step
+                    continue
+                count += 1
+                if count > 10 or self._own.get(step) in ("borrow", "hardlink"):
+                    return None
+                parts = kind[2:].split("/") + parts
+                here = "" if kind.startswith("->/") else here
+        return here
+
+    def _add(self, kind: str, name: str, path: str) -> None:
+        """Add `name`, which is at `path` when links are followed."""
+        if (self._own.get(path, kind) in ("directory", "implied")) != (kind == "directory") and path in self._own:
+            return
         if kind != "directory" and any(own.startswith(f"{path}/") for own in self._own):
             return
-        targets = self._lower_files(path) if kind == "borrow" else self._files()
+        targets = self._lower_files(path) if kind == "borrow" else self._files(path)
         if kind in ("hardlink", "borrow") and not targets:
             return
-        self.members.append(self._member(kind, path, targets))
+        added = self._member(kind, name, targets)
+        self.members.append(added)
         self._own[path] = kind
         for up in _above(path):
             self._own.setdefault(up, "implied")
             self._tree[up] = "directory"
-        if kind != "directory" or self._tree.get(path) == "other":
+        new = self._tree[added[0].linkname] if kind in ("hardlink", "borrow") else "other"
+        if kind != "directory" or self._tree.get(path) != "directory":
             self._drop(path)
-        self._tree[path] = "directory" if kind == "directory" else "other"
+        self._tree[path] = {"directory": "directory", "symlink": f"->{added[0].linkname}"}.get(kind, new)
 
-    def _files(self) -> list[str]:
-        return [own for own, kind in self._own.items() if kind in ("file", "borrow")]
+    def _files(self, path: str) -> list[str]:
+        return [own for own, kind in self._own.items() if kind in ("file", "borrow") and own != path]
 
     def _lower_files(self, path: str) -> list[str]:
         """What lower layers have and is still there when something comes to be at `path`."""
-        lower = (other for other, kind in self._tree.items() if kind == "other" and other not in self._own)
+        lower = (other for other, kind in self._tree.items() if kind != "directory" and other not in self._own)
         return [other for other in lower if not f"{other}/".startswith(f"{path}/")]
 
     def _member(self, kind: str, path: str, targets: list[str]) -> Member:
@@ -111,26 +144,17 @@ class _Layer:
         modes = st.sampled_from([0o644, 0o4755, 0o2711, 0o000, 0o6777])
         return member(path, data, mode=draw(modes), xattrs=xattrs, **common)
 
-    def _whiteout(self, path: str) -> None:
-        if path not in self._below or any(self._own.get(up, "implied") != "implied" for up in _above(path)):
-            return
-        if path in self._own or any(self._tree.get(up) != "directory" for up in _above(path)):
-            return
-        parent, _, base = path.rpartition("/")
-        self.members.append(member(f"{parent}/.wh.{base}" if parent else f".wh.{base}"))
-        for up in _above(path):
-            self._own.setdefault(up, "implied")
-        self._drop(path)
+    def _opaque(self, name: str) -> None:
+        path = self._followed(name)
+        if path:
+            self.members.append(member(f"{name}/.wh..wh..opq"))
+            if self._tree.get(path) == "directory":
+                self._drop(path, itself=False)
 
-    def _opaque(self, path: str) -> None:
-        if self._own.get(path) == "directory" and self._below.get(path) == "directory":
-            self.members.append(member(f"{path}/.wh..wh..opq"))
-            for gone in [other for other in self._tree if other.startswith(f"{path}/") and other not in self._own]:
-                del self._tree[gone]
-
-    def _drop(self, path: str) -> None:
-        for gone in [other for other in self._tree if other == path or other.startswith(f"{path}/")]:
-            if gone not in self._own or gone == path:
+    def _drop(self, path: str, *, itself: bool = True) -> None:
+        """Forget what lower layers have below `path`, and at it."""
+        for gone in [other for other in self._tree if other.startswith(f"{path}/") or (itself and other == path)]:
+            if gone not in self._own:
                 del self._tree[gone]
 
 

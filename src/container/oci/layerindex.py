@@ -1,19 +1,19 @@
 """What is kept of a built layer beside its squashfs: its directories, for the layers that are put on top of it.
 
-A layer may have files in a directory that it does not list; that directory then looks as the layers below make it look,
-so that the same layer can have different forms on different bases; and so can one that takes up files of lower layers.
-A form is named by its `variant`.
+The same layer can have different forms on different bases, named by their `variant`: its root looks as the layers below
+make it look when it does not list it; and a layer may rely on more of them (`stacked`): by having something in other
+directories that it does not list, or hard links to files of theirs.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from container.oci.digest import hex_of
-from container.oci.layertree import DEFAULT_DIRECTORY, LayerTree
+from container.oci.layertree import DEFAULT_DIRECTORY, LayerTree, above
 from container.oci.tarheader import Entry
 
 _NO_IMPLIED = hashlib.sha256(b"[]").hexdigest()[:16]
@@ -27,13 +27,19 @@ class LayerIndex:
     implied: list[bytes]  # sorted
     opaque: frozenset[bytes]  # hide what lower layers have in them
     hidden: frozenset[bytes]  # removed from lower layers, even if the layer has them anew
-    borrows: bool = False  # has hard links to files of lower layers
+    stacked: bool  # relies on more of the layers below than the metadata of the root
 
     @classmethod
     def of(cls, tree: LayerTree) -> "LayerIndex":
         """The index of a complete tree."""
         listed = {path: entry for path, entry in tree.directories.items() if entry is not None}
-        return cls(listed, tree.implied(), frozenset(tree.opaque), frozenset(tree.whiteouts), bool(tree.borrowed))
+        return cls(
+            listed,
+            tree.implied(),
+            frozenset(tree.opaque),
+            frozenset(tree.whiteouts),
+            bool(tree.assumed or tree.borrowed),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For `<diff-id>.json`; names that are not UTF-8 have surrogates."""
@@ -42,7 +48,7 @@ class LayerIndex:
             "implied": [os.fsdecode(path) for path in self.implied],
             "opaque": sorted(os.fsdecode(path) for path in self.opaque),
             "hidden": sorted(os.fsdecode(path) for path in self.hidden),
-            "borrows": self.borrows,
+            "stacked": self.stacked,
         }
 
     @classmethod
@@ -53,16 +59,26 @@ class LayerIndex:
             [os.fsencode(path) for path in data["implied"]],
             frozenset(os.fsencode(path) for path in data["opaque"]),
             frozenset(os.fsencode(path) for path in data["hidden"]),
-            bool(data.get("borrows")),
+            bool(data["stacked"]),
         )
 
-    def resolve(self, below: Sequence["LayerIndex"]) -> dict[bytes, Entry]:
-        """Metadata of the implied directories on top of the layers `below`, the lowest first."""
-        return {path: self._look_up(path, below) for path in self.implied}
+    def resolve(
+        self, below: Sequence["LayerIndex"], there: Callable[[bytes], bool] = lambda _: True
+    ) -> dict[bytes, Entry]:
+        """Metadata of the implied directories on top of the layers `below`, the lowest first.
+
+        `there` tells which of them those have.
+        """
+        return {path: self._look_up(path, below) if there(path) else DEFAULT_DIRECTORY for path in self.implied}
+
+    def resolved(self, entries: dict[bytes, Entry]) -> "LayerIndex":
+        """The index of a form that is made for one stack: nothing but the root is left to the layers below."""
+        listed = {**self.listed, **{path: entry for path, entry in entries.items() if path}}
+        return replace(self, listed=listed, implied=[path for path in self.implied if not path])
 
     def variant(self, below: Sequence["LayerIndex"], chain: str) -> str:
         """The name of the form that the layer takes on top of `below`; `chain` is the chain-id of the stack with it."""
-        if self.borrows:
+        if self.stacked:
             return hex_of(chain)
         if not self.implied:
             return _NO_IMPLIED
@@ -71,9 +87,7 @@ class LayerIndex:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _look_up(self, path: bytes, below: Sequence["LayerIndex"]) -> Entry:
-        ancestors = _ancestors(path)
-        if ancestors & self.opaque or (ancestors | {path}) & self.hidden:
-            return DEFAULT_DIRECTORY
+        ancestors = set(above(path))
         for layer in reversed(below):
             entry = layer.listed.get(path)
             if entry is not None:
@@ -81,15 +95,6 @@ class LayerIndex:
             if path in layer.hidden or ancestors & layer.hidden or ancestors & layer.opaque:
                 break
         return DEFAULT_DIRECTORY
-
-
-def _ancestors(path: bytes) -> set[bytes]:
-    """The directories above `path`, the root included, unless `path` is the root."""
-    found: set[bytes] = set()
-    while path:
-        path = path.rpartition(b"/")[0]
-        found.add(path)
-    return found
 
 
 def _encode(entry: Entry) -> list[Any]:

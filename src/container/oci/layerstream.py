@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument
 from container.oci import compression
 from container.oci.ahead import ahead
-from container.oci.layertree import LayerTree
 from container.oci.pipes import Cancellation
 from container.oci.tarstream import TarReader
 
@@ -55,15 +54,6 @@ def members(
             reader.drain()
         if f"sha256:{digest.hexdigest()}" != diff_id:
             raise invalid_argument(f"{what} is corrupt: its contents have the digest sha256:{digest.hexdigest()}")
-
-
-def tree(blob: Open, diff_id: str, cancellation: Cancellation) -> LayerTree:
-    """What a layer that was built before adds up to. Raises as `members`."""
-    found = LayerTree(lambda _: None)
-    with members(blob, diff_id, cancellation) as reader:
-        for ordinal, entry in enumerate(reader):
-            found.add(entry, ordinal)
-    return found
 
 
 @contextlib.contextmanager

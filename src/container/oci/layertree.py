@@ -2,19 +2,21 @@
 
 `LayerTree.add` takes each member and answers what of it belongs in the squashfs stream now: non-directories at once
 under their clean path, directories and whiteouts later (`closing`), because both can be changed by a later member.
-Symbolic links inside the layer are followed in the directory part of names, `..` stops at the root: no name leaves
-the layer. A hard link to a file that only lower layers have is `borrowed`, and not in the stream (see `borrow`).
+Symbolic links are followed in the directory part of names, `..` stops at the root: no name leaves the image. A hard
+link to a file that only lower layers have is `borrowed`, and not in the stream (see `borrow`). What the layer relies on
+being a directory without saying so is `assumed`: lower layers may have a symbolic link there, or nothing.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import invalid_argument
 from container.oci import tarheader
 from container.oci.tarheader import Entry, show
 
 WHITEOUT, META, OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 OPAQUE_XATTR = b"trusted.overlay.opaque"
+ORIGIN_XATTR = b"trusted.overlay.origin"  # has overlayfs look for whiteouts in what one layer alone has, too
 DEFAULT_DIRECTORY = Entry(name=b"", kind=tarheader.DIRECTORY, mode=0o755)
 
 _OVERLAY_PREFIX = b"trusted.overlay."
@@ -30,29 +32,33 @@ _MAX_LINKS = 40
 class LayerTree:
     """The members of one layer so far; paths are bytes relative to the root, which is `b""`."""
 
-    def __init__(self, replaced: Callable[[int], None]) -> None:
-        """`replaced` is told the ordinal of each member that a later one replaces."""
+    def __init__(self, replaced: Callable[[], None], below: Callable[[bytes], bytes | None] = lambda _: None) -> None:
+        """`replaced` is called when a member replaces an earlier one; `below` tells targets of lower symbolic links."""
         self.directories: dict[bytes, Entry | None] = {b"": None}  # None: implied by what is below it
         self.opaque: set[bytes] = set()
         self.whiteouts: set[bytes] = set()
         self.borrowed: dict[bytes, bytes] = {}  # hard links to files of lower layers, with these
+        self.assumed: set[bytes] = set()
+        self.fresh: set[bytes] = set()  # implied when what lower layers have there was hidden already
         self.owners: set[int] = set()  # uids and gids in the stream
         self._others: dict[bytes, int] = {}
         self._symlinks: dict[bytes, bytes] = {}
         self._links: dict[bytes, int] = {}  # hard links, with the ordinal of the file
-        self._linked: set[int] = set()
         self._replaced = replaced
+        self._below = below
 
     def add(self, entry: Entry, ordinal: int) -> Entry | None:
         """Take the next member; returns it with a clean name when it goes into the stream now."""
-        parent, base = self._place(entry.name)
+        parent, _, base = clean(entry.name).rpartition(b"/")
+        if base.startswith(WHITEOUT):
+            self._whiteout(self._led(parent), base)
+            return None
+        if parent not in self.directories:
+            parent = self._directory(parent)
         if not base:
             if entry.kind != tarheader.DIRECTORY:
                 raise invalid_argument(f"tar member {show(entry.name)} replaces the root directory")
             self.directories[b""] = checked(entry, b"")
-            return None
-        if base.startswith(WHITEOUT):
-            self._whiteout(parent, base)
             return None
         path = parent + b"/" + base if parent else base
         if len(base) > _MAX_NAME or len(path) > _MAX_PATH:
@@ -61,6 +67,7 @@ class LayerTree:
         if entry.kind == tarheader.DIRECTORY:
             if path in self._others:
                 self._remove(path)
+                self.whiteouts.add(path)  # what lower layers have there was replaced, too
             self.directories[path] = entry
             return None
         if path in self._others or path in self.directories:
@@ -69,15 +76,34 @@ class LayerTree:
 
     def closing(self, implied: Callable[[bytes], Entry]) -> Iterator[Entry]:
         """The directories but the root, then the whiteouts; `implied` gives the metadata of an unlisted directory."""
-        opaque = self.opaque_directories()
+        marks = {path.rpartition(b"/")[0]: ORIGIN_XATTR for path in self.hidden()}
+        marks.update((path, OPAQUE_XATTR) for path in self.opaque_directories())
         for path in sorted(self.directories):
             if path:
                 entry = self.directories[path] or replace(implied(path), name=path)
-                if path in opaque:
-                    entry = replace(entry, xattrs={**entry.xattrs, OPAQUE_XATTR: b"y"})
+                if path in marks:
+                    entry = replace(entry, xattrs={**entry.xattrs, marks[path]: b"y"})
                 yield entry
         for path in sorted(self.hidden()):
             yield Entry(name=path, kind=tarheader.CHARACTER, mode=0)
+
+    def settle(self, below: Callable[[bytes], bool]) -> None:
+        """Have the directories that whiteouts are in; forget whiteouts in what is none or is hidden whole.
+
+        `below` tells what lower layers have as a directory. Call it after the last member.
+        """
+        closed = self.hidden() | self.opaque_directories()
+
+        def stands(directory: bytes) -> bool:
+            return directory in self.directories or (directory not in self._others and below(directory))
+
+        self.whiteouts = {
+            path for path in self.whiteouts if closed.isdisjoint(above(path)) and stands(path.rpartition(b"/")[0])
+        }
+        self.opaque = {path for path in self.opaque if closed.isdisjoint(above(path)) and stands(path)}
+        for path in [*self.hidden(), *(self.opaque - self.directories.keys())]:
+            self.imply(path)
+        self.directories.update(dict.fromkeys(self.opaque - self.directories.keys()))
 
     def opaque_directories(self) -> set[bytes]:
         """Directories that hide what lower layers have in them: marked so, or whited out and made anew."""
@@ -97,17 +123,12 @@ class LayerTree:
         """Whether a file of a lower layer at `path` can no longer be seen."""
         if path in self.whiteouts or path in self.directories or path in self._others:
             return True
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path in self.opaque or path in self.whiteouts or path in self._others:
-                return True
-        return False
+        return any(up in self.opaque or up in self.whiteouts or up in self._others for up in above(path))
 
     def imply(self, path: bytes) -> None:
         """Have the directories that `path` is in."""
-        while path:
-            path = path.rpartition(b"/")[0]
-            self.directories.setdefault(path, None)
+        for up in above(path):
+            self.directories.setdefault(up, None)
 
     def implied(self) -> list[bytes]:
         """Directories that the layer has but does not list, sorted; may include the root."""
@@ -125,17 +146,17 @@ class LayerTree:
         return True
 
     def _link(self, entry: Entry, ordinal: int) -> bool:
-        path, target = entry.name, resolve(entry.link, self._symlinks.get)
+        path, target = entry.name, resolve(entry.link, self._target)
         if target in self.directories:
             raise invalid_argument(f"tar member {show(path)} is a hard link to the directory {show(entry.link)}")
         here = target in self._others and target not in self.borrowed
         self._others[path] = ordinal
         if not here:
             self.borrowed[path] = self.borrowed.get(target, target)
+            self._assume(target.rpartition(b"/")[0])
             return False
         entry.link = target
         self._links[path] = self._links.get(target, self._others[target])
-        self._linked.add(self._others[target])
         if target in self._symlinks:
             self._symlinks[path] = self._symlinks[target]
         return True
@@ -156,12 +177,7 @@ class LayerTree:
             self._links.pop(name, None)
             ordinal = self._others.pop(name, None)
             if self.borrowed.pop(name, None) is None and ordinal is not None:
-                if ordinal in self._linked:
-                    raise ContainerError(
-                        ErrorCode.UNSUPPORTED,
-                        f"tar member {show(name)} comes twice and has hard links to its first form",
-                    )
-                self._replaced(ordinal)
+                self._replaced()
 
     def _whiteout(self, parent: bytes, base: bytes) -> None:
         if base == OPAQUE:
@@ -170,25 +186,44 @@ class LayerTree:
             name = base[len(WHITEOUT) :]
             if name in (b"", b".", b".."):
                 raise invalid_argument(f"tar member {show(base)} is a whiteout of nothing")
-            self.whiteouts.add(parent + b"/" + name if parent else name)
-
-    def _place(self, name: bytes) -> tuple[bytes, bytes]:
-        """The clean path of the directory that `name` is in, which exists from now on, and its last component."""
-        path = clean(name)
-        parent, _, base = path.rpartition(b"/")
-        if parent not in self.directories:
-            parent = self._directory(parent)
-        return parent, base
+            path = parent + b"/" + name if parent else name
+            (self.opaque if path in self.directories else self.whiteouts).add(path)
 
     def _directory(self, path: bytes) -> bytes:
         """The directory at `path`, symbolic links followed, missing parts made as implied."""
-        path = follow(path, self._symlinks.get)
-        parts = path.split(b"/") if path else []
-        for step in (b"/".join(parts[:count]) for count in range(1, len(parts) + 1)):
+        path = self._led(path)
+        for step in (*above(path), path):
             if step in self._others:
                 raise invalid_argument(f"the layer has both a file {show(step)} and something in it")
-            self.directories.setdefault(step, None)
+            if step not in self.directories:
+                if self.hides(step):
+                    self.fresh.add(step)
+                self.directories[step] = None
         return path
+
+    def _led(self, path: bytes) -> bytes:
+        """Where the directory `path` is, symbolic links followed; notes what that assumes."""
+        if path not in self.directories:
+            path = follow(path, self._target)
+            self._assume(path)
+        return path
+
+    def _assume(self, path: bytes) -> None:
+        self.assumed.update(step for step in (*above(path), path) if step not in self.directories)
+
+    def _target(self, path: bytes) -> bytes | None:
+        """The target of the symbolic link at `path`, of this layer or below it."""
+        if path in self._symlinks:
+            return self._symlinks[path]
+        target = self._below(path)
+        return None if target is None or self.hides(path) else target
+
+
+def above(path: bytes) -> Iterator[bytes]:
+    """The directories that `path` is in, the root last."""
+    while path:
+        path = path.rpartition(b"/")[0]
+        yield path
 
 
 def resolve(name: bytes, target: Callable[[bytes], bytes | None]) -> bytes:

@@ -10,8 +10,6 @@ from functools import partial
 from typing import Protocol
 
 from container.model.image import Descriptor
-from container.oci import layerstream
-from container.oci.borrow import Files
 from container.oci.content import ContentStore
 from container.oci.digest import chain_id
 from container.oci.image import Variant
@@ -50,6 +48,10 @@ class Built:
 
     paths: list[str]
     indexes: list[LayerIndex]
+
+    def with_top(self, path: str, index: LayerIndex) -> "Built":
+        """The stack with one more layer."""
+        return Built([*self.paths, path], [*self.indexes, index])
 
 
 class Unpacker:
@@ -94,10 +96,10 @@ class Unpacker:
             index = await in_thread(self._layers.index, top)
             if index is not None:
                 under = await lower()
-                path = await in_thread(self._layers.find, top, under.indexes, chain)
-                if path is not None:
+                found = await in_thread(self._layers.find, top, under.indexes, chain)
+                if found is not None:
                     count(variant.layers[len(stack) - 1].size)
-                    return Built([*under.paths, path], [*under.indexes, index])
+                    return under.with_top(*found)
             return await self._build(source, variant.layers[: len(stack)], stack, lower, count)
 
     async def _build(
@@ -116,21 +118,12 @@ class Unpacker:
                 build = stack.enter_context(LayerBuild(self._layers, opened, diff_ids[-1], cancellation, count))
                 index = await cancellable(cancellation, build.feed)
             under = await lower()
-            if index.borrows:
-                await _borrow(build, source, list(zip(blobs, diff_ids, strict=True))[:-1], cancellation)
-            path = await cancellable(cancellation, lambda: build.finish(under.indexes, chain_id(diff_ids)))
-        return Built([*under.paths, path], [*under.indexes, index])
-
-
-async def _borrow(
-    build: LayerBuild, source: Source, below: list[tuple[Descriptor, str]], cancellation: Cancellation
-) -> None:
-    """Take up what the layer's hard links need of the layers below it, which are read again."""
-    files = Files()
-    for blob, diff_id in below:
-        async with source.reading(blob) as opened:
-            files.add(await cancellable(cancellation, partial(layerstream.tree, opened, diff_id, cancellation)))
-    for number, loan in build.borrow(files).items():
-        blob, diff_id = below[number]
-        async with source.reading(blob) as opened:
-            await cancellable(cancellation, partial(build.take_up, opened, diff_id, loan))
+            if index.stacked:
+                async with source.reading(blobs[-1]) as opened:
+                    loans = await cancellable(cancellation, partial(build.put_on, under.paths, opened))
+                for number, loan in loans.items():
+                    async with source.reading(blobs[number]) as lender:
+                        await cancellable(cancellation, partial(build.take_up, lender, diff_ids[number], loan))
+            return under.with_top(
+                *await cancellable(cancellation, lambda: build.finish(under.indexes, chain_id(diff_ids)))
+            )

@@ -1,4 +1,7 @@
-"""Layers with hard links to files of lower layers, which they take up: by pull and by load, on one base and another."""
+"""Layers that rely on what is below them, by pull and by load, on one base and another.
+
+They have hard links to files of lower layers, which they take up, or members below symbolic links of lower layers.
+"""
 
 import os
 import re
@@ -9,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.fakeregistry import FakeRegistry, cut
-from support.ociarchive import ImageFiles, layout, link, member, tar
+from support.ociarchive import ImageFiles, directory, layout, link, member, tar
 from unit.plugins.images.test_pull import AMD64, NOISE, Shop, registry, shop
 
 from container.errors import ContainerError
@@ -80,8 +83,42 @@ async def test_what_is_taken_up_can_be_linked_to_again(shop: Shop) -> None:
     assert set(await listing(shop, "app")) == {"/bin", "/bin/old", "/bin/too", "/new", "/newer"}
 
 
-async def test_it_is_built_once(shop: Shop, registry: FakeRegistry) -> None:
-    reference = registry.add("app", "1", ImageFiles([base(b"x"), TOP]))
+async def test_a_lost_record_of_names_is_made_again(shop: Shop) -> None:
+    layers = [base(b"x"), TOP, tar()]
+    await load(shop, "app", layers)
+    await shop.service.prepare("app", AMD64, lambda _: None)
+    for path in (shop.root / "app/images/layers").glob("*.names"):
+        path.unlink()
+    await load(shop, "more", [*layers[:2], tar(link("newer", "new", tarfile.LNKTYPE))])
+    assert "/newer" in await listing(shop, "more")
+
+
+@pytest.mark.parametrize(
+    ("below", "expected"), [([link("lib", "usr/lib")], "/usr/lib/x"), ([directory("lib")], "/lib/x"), ([], "/lib/x")]
+)
+async def test_a_member_below_a_link_of_a_lower_layer_lands_where_that_leads(
+    shop: Shop, registry: FakeRegistry, below: list[tuple[tarfile.TarInfo, bytes]], expected: str
+) -> None:
+    top = tar(member("lib/x", NOISE))
+    registry.fail("GET .*/blobs/", cut(200_000))
+    others = [[link("lib", "var")], []]
+    for number, layer in enumerate([below, *others]):
+        reference = registry.add("app", str(number), ImageFiles([tar(*layer), top]))
+        await shop.pull(reference)
+    assert expected in await listing(shop, registry.add("app", "0", ImageFiles([tar(*below), top])))
+    assert "/var/x" in await listing(shop, registry.add("app", "1", ImageFiles([tar(*others[0]), top])))
+
+
+async def test_links_of_lower_layers_in_a_loop_are_refused(shop: Shop) -> None:
+    loop = tar(link("a", "b"), link("b", "a"))
+    with pytest.raises(ContainerError, match="the directory a leads through too many symbolic links"):
+        await load(shop, "app", [loop, tar(member("a/x"))])
+    assert shop.files("layers") == []
+
+
+@pytest.mark.parametrize("top", [TOP, tar(member("bin/x"))])
+async def test_it_is_built_once(shop: Shop, registry: FakeRegistry, top: bytes) -> None:
+    reference = registry.add("app", "1", ImageFiles([base(b"x"), top]))
     await shop.pull(reference)
     before = {path: os.stat(shop.root / "app/images/layers" / path).st_ino for path in shop.files("layers")}
     await shop.pull(reference)
