@@ -101,7 +101,7 @@ async def test_paths_that_are_not_there_are_named(plain: Connect, tmp_path: Path
             await copy_in(guest, f"{tmp_path}/none/.", tar_of(a=b"1"))
 
 
-async def test_a_reader_that_goes_ends_the_transfer(plain: Connect, tmp_path: Path) -> None:
+async def test_a_reader_that_goes_or_has_no_room_ends_the_transfer(plain: Connect, tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(bytes(20_000_000))
     async with plain() as guest:
         read_end, write_end = os.pipe()
@@ -109,6 +109,8 @@ async def test_a_reader_that_goes_ends_the_transfer(plain: Connect, tmp_path: Pa
         with pytest.raises(ContainerError, match="reader has gone"):
             await receive(guest, "copy.out", write_end, path=str(tmp_path / "big"))
         os.close(write_end)
+        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(ContainerError, match="No space left"):
+            await receive(guest, "copy.out", full.fileno(), path=str(tmp_path / "big"))
         assert len(await copy_out(guest, tmp_path / "big")) > 20_000_000  # and the next one works
 
 

@@ -134,6 +134,32 @@ def test_mounts_are_seen_as_the_container_sees_them(system: System, host: Path) 
     system.run("delete", "-f", "mounted")
 
 
+def test_what_does_not_fit_is_told_and_leaves_no_half_file(system: System, host: Path) -> None:
+    """Into the root file system, into a volume, and out to a full disk; what has room goes on."""
+    if system.user is not None:
+        pytest.skip("the disks are the same for every user")
+    system.run("volume", "create", "-s", "32m", "tight")
+    limits = ("--storage", "64m", "-v", "tight:/v", "-m", "256m", "-c", "1")
+    system.run("run", "-d", "--name", "tight", *limits, "busybox", "sleep", "9999")
+    (host / "tree").mkdir()
+    for number in range(2):  # one of them fits, not both
+        (host / f"tree/{number}").write_bytes(os.urandom(35_000_000))
+    for source, target in (("tree", "/tree"), ("tree/0", "/v/file")):
+        refused = system.run("cp", str(host / source), f"tight:{target}", check=False)
+        assert "failed to write" in refused.stderr
+        assert "No space left on device" in refused.stderr
+    assert system.output("exec", "tight", "sh", "-c", "ls -A /tree | wc -l; ls /v; rm -r /tree") == "1"
+    disk = system.base / "app/containers/tight/upper.ext4"
+    assert disk.stat().st_blocks * 512 <= 64 << 20
+    system.run("cp", str(host / "tree/0"), "tight:/fits")
+    out = ("cp", "tight:/fits", "-")
+    with open("/dev/full", "wb") as full, system.popen(*out, stdout=full, stderr=subprocess.PIPE, text=True) as copy:
+        assert "failed to write the archive: No space left on device" in copy.communicate(timeout=60)[1]
+    assert copy.returncode == 1
+    system.run("delete", "-f", "tight")
+    system.run("volume", "delete", "tight")
+
+
 # ---- copies that are given up ----
 
 

@@ -114,7 +114,7 @@ class Sink(_Descriptor):
     def __init__(self, fd: int) -> None:
         super().__init__(fd, os.O_WRONLY)
         self.waiting = 0  # bytes not yet written
-        self.broken = False  # it was a pipe or socket, and its reader has gone
+        self.failure: OSError | None = None  # why it takes no more
         self._queue: deque[memoryview] = deque()
         self._open = True
         self._released = False
@@ -141,8 +141,13 @@ class Sink(_Descriptor):
 
     @property
     def dropped(self) -> bool:
-        """Whether nothing is written any more, be it that its reader has gone."""
+        """Whether nothing is written any more: after `drop`, or a failure."""
         return not self._open
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was a pipe or socket, and its reader has gone."""
+        return self.failure is not None and self.failure.errno in (errno.EPIPE, errno.ECONNRESET)
 
     async def room(self) -> None:
         """Wait until something was written, or `release` or `drop` said not to wait."""
@@ -180,7 +185,7 @@ class Sink(_Descriptor):
             except _AGAIN:
                 break
             except OSError as error:  # its reader is gone, or its disk is full: the process must not suffer
-                self.broken = error.errno in (errno.EPIPE, errno.ECONNRESET)
+                self.failure = error
                 self.drop()
                 return
             self.waiting -= count

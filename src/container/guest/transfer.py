@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, internal
 from container.guest.client import GuestClient
 from container.guest.descriptors import Sink, Source
 from container.guest.mux import CHUNK, Stream
@@ -29,7 +29,8 @@ async def receive(guest: GuestClient, op: str, fd: int, *, patience: float | Non
     """Write what a transfer yields to `fd`; returns when all of it is written.
 
     Raises GuestError, ContainerError(INTERRUPTED) when the channel ended, or when nobody reads `fd` any more,
-    ContainerError(TIMEOUT) when nothing moves for `patience` seconds. `fd` stays the caller's.
+    ContainerError(INTERNAL) when it cannot be written, ContainerError(TIMEOUT) when nothing moves for `patience`
+    seconds. `fd` stays the caller's.
     """
     stream, request = guest.transfer(op, **arguments)
     with closing(stream), Sink(fd) as sink:
@@ -38,6 +39,8 @@ async def receive(guest: GuestClient, op: str, fd: int, *, patience: float | Non
             error = await _caught(request)
             if error is not None and not sink.dropped:
                 pump.cancel()  # the agent may not even have opened the stream
+        if sink.failure is not None and not sink.broken:
+            raise internal(f"failed to write the archive: {sink.failure.strerror}")
         if sink.dropped:
             raise ContainerError(ErrorCode.INTERRUPTED, "the archive's reader has gone")
         if error is not None:
