@@ -20,6 +20,12 @@ def configuration(system: System, volume: str) -> dict[str, object]:
     return found
 
 
+def usage(system: System) -> dict[str, int]:
+    """What `system df` tells of volumes."""
+    found: dict[str, int] = json.loads(system.output("system", "df", "--format", "json"))["volumes"]
+    return found
+
+
 def qemu(system: System, container: str) -> int:
     """Pid of a container's QEMU."""
     return next(
@@ -111,11 +117,14 @@ def test_two_that_use_a_directory_first_see_all_of_it(system: System) -> None:
 
 def test_a_directory_volume_is_shared_by_running_containers(system: System) -> None:
     system.run("volume", "create", "--opt", "type=directory", "common")
+    before = usage(system)["sizeInBytes"]
     for id in ("left", "right"):
         system.run("run", "-d", "--name", id, *SMALL, "-v", "common:/c", "busybox", "sleep", "100000")
-    system.run(
-        "exec", "left", "sh", "-c", "mkdir /c/d; chown 5:6 /c/d; chmod 700 /c/d; touch /c/d/x; echo ping > /c/file"
+    write = (
+        "mkdir /c/d; chown 5:6 /c/d; chmod 700 /c/d; dd if=/dev/urandom of=/c/d/x bs=1M count=5; echo ping > /c/file"
     )
+    system.run("exec", "left", "sh", "-c", write)
+    assert usage(system)["sizeInBytes"] - before > 5 << 20  # also what belongs to a subordinate id
     assert system.output("exec", "right", "sh", "-c", "cat /c/file; echo pong > /c/file") == "ping"
     assert system.output("exec", "left", "cat", "/c/file") == "pong"
     system.run("delete", "-f", "left", "right")
@@ -163,9 +172,9 @@ def test_anonymous_volumes_stay_and_are_pruned(system: System) -> None:
     system.run("run", "--rm", *SMALL, "-v", "/cache", "busybox", "touch", "/cache/x")
     rows = [line.split() for line in system.output("volume", "list").splitlines()[1:]]
     assert [row[1] for row in rows] == ["anonymous"]
-    usage = json.loads(system.output("system", "df", "--format", "json"))["volumes"]
-    assert (usage["total"], usage["active"]) == (1, 0)
-    assert usage["reclaimable"] == usage["sizeInBytes"] > 0
+    told = usage(system)
+    assert (told["total"], told["active"]) == (1, 0)
+    assert told["reclaimable"] == told["sizeInBytes"] > 0
     pruned = system.run("volume", "prune")
     assert pruned.stdout == f"{rows[0][0]}\n"
     assert pruned.stderr.startswith("Reclaimed ")

@@ -1,6 +1,7 @@
 """Records of volumes on disk, `volumes/<name>/entity.json`, with the image or directory beside them."""
 
 import contextlib
+import logging
 import os
 import re
 import subprocess
@@ -15,11 +16,15 @@ from container.store.entities import Entities
 
 DEFAULT_SIZE, MINIMUM_SIZE = 512 << 30, 1 << 20  # bytes, nominal: images are sparse
 NAME_MAX = 255
+MEASURE_TIMEOUT = 20.0  # seconds
+AS_OWNERS = ("unshare", "--map-root-user", "--map-auto", "--")  # among the ids of an ordinary user's containers
 IMAGE, DIRECTORY = "volume.img", "data"
 TYPES = {"block": BLOCK_FORMAT, "directory": DIRECTORY_FORMAT}
 OPTIONS = ("size", "journal", "type")
 _PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _NAME = re.compile(_PATTERN[1:-1])
+
+_log = logging.getLogger(__name__)
 
 
 def entities(roots: Roots) -> Entities[VolumeConfiguration]:
@@ -84,11 +89,31 @@ def clear(configuration: VolumeConfiguration) -> None:
 
     Blocks. What it leaves, the removal of the volume's directory meets again.
     """
-    if configuration.format != DIRECTORY_FORMAT or os.getuid() == 0:
-        return
-    words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", configuration.source]
-    with contextlib.suppress(OSError):
-        subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if configuration.format == DIRECTORY_FORMAT and os.getuid() != 0:
+        with contextlib.suppress(OSError):
+            _run([*AS_OWNERS, "rm", "-rf", "--", configuration.source])
+
+
+def allocated(configuration: VolumeConfiguration) -> int:
+    """Allocated bytes of the image, or of the directory with all below it, subordinate ids' files too.
+
+    Blocks. What cannot be looked at, or not in MEASURE_TIMEOUT seconds, counts nothing.
+    """
+    try:
+        if configuration.format == BLOCK_FORMAT:
+            return os.stat(configuration.source).st_blocks * 512
+        words = ["du", "-skx", "--", configuration.source]
+        told = _run(words, MEASURE_TIMEOUT)
+        if told.returncode != 0 and os.getuid() != 0:
+            told = _run([*AS_OWNERS, *words], MEASURE_TIMEOUT)
+        return int(told.stdout.split()[0]) * 1024
+    except (OSError, subprocess.TimeoutExpired, IndexError) as error:
+        _log.warning("volume %s cannot be measured: %s", configuration.name, error)
+        return 0
+
+
+def _run(words: list[str], timeout: float | None = None) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout)
 
 
 def _size(options: dict[str, str]) -> int:

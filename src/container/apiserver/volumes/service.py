@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -98,7 +97,7 @@ class VolumesService:
                 reclaimed += await asyncio.to_thread(_trim, self._records[name])
                 continue
             try:
-                size = await asyncio.to_thread(allocated, self._records[name].source)
+                size = await asyncio.to_thread(records.allocated, self._records[name])
                 await self.delete(name)
             except ContainerError as error:
                 failed[name] = error.describe()
@@ -139,8 +138,8 @@ class VolumesService:
     async def sizes(self) -> dict[str, int]:
         """Allocated bytes of every volume, by name."""
         await self._loaded.wait()
-        sources = {name: record.source for name, record in self._records.items()}
-        return await asyncio.to_thread(lambda: {name: allocated(source) for name, source in sources.items()})
+        known = dict(self._records)
+        return await asyncio.to_thread(lambda: {name: records.allocated(record) for name, record in known.items()})
 
     async def list(self) -> list[Volume]:
         """Every volume, sorted by id."""
@@ -161,16 +160,4 @@ def _trim(record: VolumeConfiguration) -> int:
         return space.trim(record.source)
     except OSError as error:
         _log.warning("volume %s: its free space cannot be given back: %s", record.name, error.strerror)
-        return 0
-
-
-def allocated(path: str) -> int:
-    """Allocated bytes of a file, or of a directory and all below it; what goes away meanwhile counts nothing."""
-    try:
-        size = os.lstat(path).st_blocks * 512
-        if not os.path.isdir(path) or os.path.islink(path):
-            return size
-        with os.scandir(path) as entries:
-            return size + sum(allocated(entry.path) for entry in entries)
-    except (FileNotFoundError, PermissionError):
         return 0

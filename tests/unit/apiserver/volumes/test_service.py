@@ -124,3 +124,15 @@ async def test_prune_gives_back_what_the_disks_that_stay_do_not_use(volumes: Vol
     assert result.deleted == []
     assert result.reclaimed >= 4 << 20
     assert image.stat().st_blocks * 512 < 4 << 20
+
+
+async def test_what_volumes_take_is_measured_as_it_is_now(volumes: VolumesService) -> None:
+    """A file with two names counts once."""
+    shared = (await volumes.create(VolumeRequest("shared", {"type": "directory"}))).configuration
+    await volumes.create(VolumeRequest("disk", {"size": "64m"}))
+    before = await volumes.sizes()
+    assert before["shared"] < before["disk"] < 16 << 20
+    file = Path(shared.source, "file")
+    file.write_bytes(b"x" * (1 << 20))
+    file.with_name("again").hardlink_to(file)
+    assert 1 << 20 <= (await volumes.sizes())["shared"] - before["shared"] < 2 << 20
