@@ -59,6 +59,9 @@ def rich() -> list[bytes]:
         directory("kept", 0o711, uid=9, gid=9, mtime=32, xattrs={"user.kept": "yes"}),
         member(f"long/{long}/{'n' * 255}", b"long", mtime=33),
         member("ümläut/ \t%", b"odd", mtime=34),
+        directory("usr", mtime=35),
+        directory("usr/lib", 0o711, uid=2, mtime=36),
+        link("lib", "usr/lib", mode=0o777, mtime=37),
     )
     second = tar(
         member(".wh.gone"),
@@ -73,6 +76,14 @@ def rich() -> list[bytes]:
         member("bin/.wh.wall"),
         member("bin/four", b"4", mtime=48),
         link("bin/five", "bin/four", tarfile.LNKTYPE),
+        member("lib/through/a/link", b"t", mtime=49),
+        link("lib/seven", "lib/through/a/link", tarfile.LNKTYPE),
+        member("bin/su/.wh.inside-a-file"),
+        directory("alone", 0o700, mtime=49),
+        member("alone/.wh.nothing"),
+        member("alone/twice", b"1", mtime=49),
+        link("alone/first", "alone/twice", tarfile.LNKTYPE),
+        member("alone/twice", b"22", mtime=49),
     )
     third = tar(
         directory("./", 0o751, uid=5, gid=6, mtime=50, xattrs={"user.root": "yes", "trusted.root": "no"}),
