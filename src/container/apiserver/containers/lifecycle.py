@@ -108,9 +108,9 @@ class Lifecycle:
     async def _remove(self, container: Container, done: "asyncio.Future[None]") -> None:
         try:
             await asyncio.to_thread(self._records.delete, container.id, container.configuration.runtime_handler)
-        except ContainerError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                _log.error("cannot remove container %s: %s", container.id, error.describe())
+        except Exception as error:  # whatever it is: somebody waits for an answer
+            if not (isinstance(error, ContainerError) and error.code is ErrorCode.NOT_FOUND):
+                _log.error("cannot remove container %s", container.id, exc_info=True)
                 container.removal = None
                 done.set_exception(error)
                 done.exception()  # whoever asked may be gone: then nobody else retrieves it

@@ -9,6 +9,7 @@ import pytest
 from asyncvarlink import FileDescriptor
 from unit.apiserver.containers.house import House
 
+from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal
 from container.model.container import ContainerState
@@ -143,6 +144,23 @@ async def test_an_attached_run_that_is_removed_is_gone_when_the_exit_code_comes(
     assert await running == 0
     assert house.bundles() == []
     await house.create()
+
+
+async def test_a_removal_that_fails_in_any_way_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, id: str, runtime: str) -> None:
+        raise PermissionError(1, "Operation not permitted", id)
+
+    await house.create(auto_remove=True)
+    running = asyncio.ensure_future(house.run_attached())
+    await _until(house, RUNNING)
+    with monkeypatch.context() as broken:
+        broken.setattr(ContainerRecords, "delete", fail)
+        house.helpers["web"].exit(0)
+        with pytest.raises(PermissionError):
+            await asyncio.wait_for(running, 60)
+    assert await house.state() is STOPPED
+    await house.service.delete("web", force=False)
+    assert house.bundles() == []
 
 
 async def test_a_second_start_attaches_to_nothing(house: House) -> None:
