@@ -99,6 +99,7 @@ def test_whiteouts_are_what_umoci_makes_of_them(upper: list[Member]) -> None:
         [new("lib/foo"), directory("lib", 0o701, mtime=10)],
         [link("lib", "d", mtime=11), new("lib/foo")],
         [link("more", "lib", mtime=11), new("more/q/foo")],
+        [hard("lib/itself", "lib")],
         [new("usr/lib/twice", b"1"), hard("kept", "lib/twice"), new("lib/twice", b"second")],
     ],
 )

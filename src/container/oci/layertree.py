@@ -147,7 +147,7 @@ class LayerTree:
 
     def _link(self, entry: Entry, ordinal: int) -> bool:
         path, target = entry.name, resolve(entry.link, self._target)
-        if target in self.directories:
+        if not target or self.directories.get(target):  # an implied one may be a symbolic link below
             raise invalid_argument(f"tar member {show(path)} is a hard link to the directory {show(entry.link)}")
         here = target in self._others and target not in self.borrowed
         self._others[path] = ordinal
