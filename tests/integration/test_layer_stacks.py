@@ -74,6 +74,7 @@ def test_hard_links_to_files_of_lower_layers_are_what_umoci_makes_of_them(upper:
         [directory("d", 0o700, mtime=9), member("d/.wh..wh..opq"), member("d/.wh.x"), new("d/z")],
         [member("d/.wh.x"), member(".wh.d"), new("f"), member("f/.wh.x")],
         [member("usr/lib/.wh.old"), new("usr/lib")],
+        [member("usr/lib/.wh..wh..opq"), member("usr/lib/.wh.old"), new("usr")],
         [member(".wh.d"), new("d/e/new")],
         [new("d/e/new"), member(".wh.d")],
         [new("d/e/new"), member("d/.wh..wh..opq"), new("d/e/f/new")],

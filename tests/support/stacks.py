@@ -62,6 +62,9 @@ class _Layer:
     def step(self, kind: str) -> None:
         """One more member, if one of this kind fits what is there."""
         name = self._draw(_paths)
+        links = [path for path, kind in self._tree.items() if kind.startswith("->") and path not in self._own]
+        if links and self._draw(st.booleans()):
+            name = f"{self._draw(st.sampled_from(links))}/{name}"
         parent, _, base = name.rpartition("/")
         real = self._followed(parent)
         if real is None:
