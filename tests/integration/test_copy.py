@@ -175,14 +175,15 @@ def test_a_copy_that_is_given_up_leaves_nothing_half_done(
     """Neither half a file nor a process, here or there, whatever ends the command; and the next copy works."""
     if system.user is not None and number is signal.SIGKILL:
         pytest.skip("one way to end it is enough for a second user")
-    system.run("exec", box, "sh", "-c", "test -e /large || head -c 120000000 /dev/zero > /large")
+    size = 200_000_000  # bytes: under way for long enough
+    system.run("exec", box, "sh", "-c", f"test -e /large || head -c {size} /dev/zero > /large")
     half = host / "half"
     with system.popen("cp", f"{box}:/large", str(half), stderr=subprocess.DEVNULL) as out:
         assert settle(lambda: half.exists() and half.stat().st_size > 0, bool, 60)
         out.send_signal(number)
     assert settle(lambda: copying(system), lambda left: not left, 60) == []
     assert not half.exists()
-    half.write_bytes(bytes(120_000_000))
+    half.write_bytes(bytes(size))
     half.chmod(0o644)
     there = ("exec", box, "test", "-s", "/half")
     with system.popen("cp", str(half), f"{box}:/half", stderr=subprocess.DEVNULL) as into:
