@@ -2,5 +2,5 @@
 
 import signal
 
-# Programs that a test starts are interrupted by SIGINT, also when the tests themselves run in the background of a shell.
+# SIGINT ends the programs that a test starts, also where the tests run in the background of a shell, which ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
