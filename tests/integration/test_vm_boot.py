@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -259,7 +260,7 @@ async def test_a_boot_log_that_cannot_be_written_is_reported(spec: VMSpec, nothi
 def test_the_probe_keeps_its_verdict(
     roots: Roots, kernel: Kernel, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert probe.recorded(roots, kernel) == accelerator
+    assert probe.recorded(roots, kernel) == replace(accelerator, tsc_khz=None)
     assert accelerator.name in ("kvm", "tcg")
     assert accelerator.reason
 

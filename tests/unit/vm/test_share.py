@@ -14,12 +14,13 @@ from container.linux.native import program
 
 PLACE = "/tmp/share"  # where the share is, in a namespace of its own
 PRETENDED = 7777777777777 * 10**9 + 777777777  # guest/include/replay.h
+PYTHON = os.path.realpath(sys.executable)  # not below /tmp, which is covered
 UNPRIVILEGED = [] if os.getuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--"]
 
 
 def shared(source: Path, *options: str, script: str) -> "subprocess.CompletedProcess[str]":
     """Run Python in the place of a file server."""
-    words = [*UNPRIVILEGED, program("container-share"), *options, str(source), "--", sys.executable, "-I", "-c", script]
+    words = [*UNPRIVILEGED, program("container-share"), *options, str(source), "--", PYTHON, "-I", "-c", script]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -28,7 +29,7 @@ def watched(source: Path, script: str = "") -> Iterator[socket.socket]:
     """Our end of the socket that is told of changes; the server runs `script` once all is watched, and waits then."""
     script = f"import os, sys; sys.stdin.readline()\n{script}\nsys.stdin.read()"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    options = [f"--watch={theirs.fileno()}", str(source), "--", sys.executable, "-I", "-c", script]
+    options = [f"--watch={theirs.fileno()}", str(source), "--", PYTHON, "-I", "-c", script]
     words = [*UNPRIVILEGED, program("container-share"), *options]
     with ours, subprocess.Popen(words, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE) as server:
         theirs.close()
