@@ -28,6 +28,7 @@ class ContainerDefaults(NamedTuple):
 
     cpus: int
     memory_in_bytes: int
+    inotify: bool = False  # bind mounts tell of what the host changes, as with their option `inotify`
 
 
 class NetworkDefaults(NamedTuple):
@@ -78,7 +79,7 @@ def install_user_config(roots: Roots) -> None:
 def container_defaults(tables: Tables) -> ContainerDefaults:
     """Section `[container]`."""
     section = tables["container"]
-    return ContainerDefaults(section["cpus"], parse_size(section["memory"]))
+    return ContainerDefaults(section["cpus"], parse_size(section["memory"]), section.get("inotify", False))
 
 
 def network_defaults(tables: Tables) -> NetworkDefaults:
@@ -268,7 +269,7 @@ def _hosts(value: Any, path: str, key: str) -> Any:
 
 _KEYS: dict[str, dict[str, Check]] = {
     "build": {"cpus": _cpus, "image": _string, "memory": _size, "rosetta": _boolean},
-    "container": {"cpus": _cpus, "memory": _size},
+    "container": {"cpus": _cpus, "inotify": _boolean, "memory": _size},
     "dns": {"domain": _string},
     "kernel": {"binaryPath": _string, "digest": _string, "url": _string},
     "machine": {

@@ -26,7 +26,7 @@ def test_defaults(roots: Roots) -> None:
     assert tables["container"] == {"cpus": 4, "memory": "1gb"}
     assert tables["build"] == {"cpus": 2, "memory": "2048mb", "rosetta": True}
     assert tables["registry"] == {"domain": "docker.io"}
-    assert config.container_defaults(tables) == (4, 1 << 30)
+    assert config.container_defaults(tables) == (4, 1 << 30, False)
     assert config.network_defaults(tables) == (None, None)
     assert config.dns_domain(tables) is None
     assert config.registry_domain(tables) == "docker.io"
@@ -38,11 +38,13 @@ def test_the_first_source_that_has_a_key_wins(roots: Roots) -> None:
     )
     _write(
         roots.config,
-        '[container]\ncpus = 3\n[network]\nsubnet = "10.1.2.3/16"\n[plugin.x]\nany = 1\n[unknown]\na = 1\n',
+        '[container]\ncpus = 3\ninotify = true\n[network]\nsubnet = "10.1.2.3/16"\n'
+        "[plugin.x]\nany = 1\n[unknown]\na = 1\n",
     )
     config.install_user_config(roots)
     tables = config.load(roots)
-    assert tables["container"] == {"cpus": 3, "memory": "512mb"}
+    assert tables["container"] == {"cpus": 3, "inotify": True, "memory": "512mb"}
+    assert config.container_defaults(tables).inotify
     assert config.dns_domain(tables) == "a"
     assert config.network_defaults(tables).subnet == "10.1.0.0/16"
     assert tables["plugin"] == {"x": {"any": 1}}

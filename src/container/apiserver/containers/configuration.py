@@ -78,7 +78,7 @@ def build(
         ),
         init_process=merge.init_process(request.process, rootfs.config),
         runtime_handler=request.runtime,
-        mounts=list(request.mounts),
+        mounts=volumes.watched(request.mounts) if defaults.inotify else list(request.mounts),
         published_ports=list(request.published_ports),
         published_sockets=list(request.published_sockets),
         hostname=request.hostname,

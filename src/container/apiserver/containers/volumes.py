@@ -63,6 +63,16 @@ def _check_options(mount: Mount) -> None:
             raise invalid_argument(f"unknown mount option '{option}' of {mount.destination}")
 
 
+def watched(mounts: Iterable[Mount]) -> list[Mount]:
+    """The mounts, the host's directories and files among them with the option `inotify`."""
+    return [
+        replace(mount, options=[*mount.options, "inotify"])
+        if mount.kind == BIND and "inotify" not in mount.options
+        else mount
+        for mount in mounts
+    ]
+
+
 def name_anonymous(request: ContainerRequest) -> ContainerRequest:
     """The request with a name for each volume that has none: a UUID."""
     return replace(request, mounts=[_named(mount) for mount in request.mounts])

@@ -155,6 +155,23 @@ def test_the_dns_domain_comes_from_the_configuration() -> None:
     assert dns(DNSConfiguration(domain="mine")) == DNSConfiguration(domain="mine")
 
 
+def test_bind_mounts_are_watched_where_the_configuration_says_so() -> None:
+    from unit.apiserver.containers.fakes import rootfs
+
+    from container.config import ContainerDefaults
+    from container.model.mount import Mount
+
+    asked = [
+        Mount("virtiofs", "/a", "/a", ["ro"]),
+        Mount("virtiofs", "/b", "/b", ["inotify"]),
+        Mount("tmpfs", "", "/c"),
+    ]
+    for inotify, options in ((False, ["ro"]), (True, ["ro", "inotify"])):
+        defaults = ContainerDefaults(1, 1 << 30, inotify)
+        built = configuration.build(_request(mounts=asked), "web", rootfs(Cmd=["sh"]), defaults, None)
+        assert [mount.options for mount in built.mounts] == [options, ["inotify"], []]
+
+
 def test_memory_is_cut_to_whole_mebibytes() -> None:
     from unit.apiserver.containers.fakes import rootfs
 
