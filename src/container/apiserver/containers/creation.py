@@ -56,7 +56,7 @@ class Creation:
         if rootfs is None:
             raise internal(f"the image helper said nothing about {request.image}")
         made = configuration.build(request, id, rootfs, self._defaults, self._domain)
-        mounts, created = await self._volumes.resolve(request.mounts)
+        mounts, created = await self._volumes.resolve(made.mounts)
         if created:
             yield CreateEvent(volumes=created)
         yield ContainerRecord(replace(made, mounts=mounts), rootfs)
