@@ -115,6 +115,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[str, _Flight] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -141,9 +142,16 @@ class Flights:
         """Give a share back; the last one cancels the work."""
         flight.passengers -= 1
         if flight.passengers == 0:
-            flight.task.cancel()
+            if flight.task.cancel():
+                self._ending.add(flight.task)
+                flight.task.add_done_callback(self._ending.discard)
             if self._flights.get(key) is flight:
                 del self._flights[key]
+
+    async def ended(self) -> None:
+        """Wait for the end of all work that was cancelled: until then it may still leave something behind."""
+        while self._ending:
+            await asyncio.wait(self._ending)
 
     async def _fly(self, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
         try:

@@ -68,15 +68,19 @@ class Unpacker:
     ) -> tuple[str, list[Part]]:
         """The disk of one platform, made of what is there and what is made now, from `source` (the content store).
 
-        `count` is told compressed bytes as they are done with, from any thread. Raises ContainerError.
+        `count` is told compressed bytes as they are done with, from any thread. Raises ContainerError, when nothing
+        is being made any more that only this caller wanted.
         """
         diff_ids = variant.diff_ids()
-        with contextlib.ExitStack() as tickets:
-            ticket: Ticket[Built] | None = None
-            for height in range(1, len(diff_ids) + 1):
-                stack = diff_ids[:height]
-                ticket = tickets.enter_context(self._join(variant, stack, count, source or self.stored))
-            built = await ticket.result() if ticket else Built([], [])
+        try:
+            with contextlib.ExitStack() as tickets:
+                ticket: Ticket[Built] | None = None
+                for height in range(1, len(diff_ids) + 1):
+                    stack = diff_ids[:height]
+                    ticket = tickets.enter_context(self._join(variant, stack, count, source or self.stored))
+                built = await ticket.result() if ticket else Built([], [])
+        finally:
+            await self._flights.ended()
         visible = max((at for at, index in enumerate(built.indexes) if b"" in index.opaque), default=0)
         parts = list(zip(diff_ids, built.paths, strict=True))[visible:]  # an opaque root hides all below it
         return await in_thread(self._disks.make, chain_id(diff_ids), parts)

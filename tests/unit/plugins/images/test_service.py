@@ -8,18 +8,20 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.ociarchive import ImageFiles, docker_archive, layout, link, member, tar
+from support.ociarchive import ImageFiles, digest, docker_archive, layout, link, member, tar
 
 from container.errors import ContainerError, ErrorCode
 from container.model.event import ImageEvent, PrepareEvent
 from container.model.image import Platform, Rootfs
 from container.model.platform import host_architecture
+from container.oci.layerindex import LayerIndex
 from container.oci.layers import LayerBuild
 from container.paths import Roots
 from container.plugins.images.service import ImageService, opened
@@ -270,6 +272,31 @@ async def test_a_load_whose_caller_leaves_ends_and_leaves_nothing(shop: Shop) ->
     finally:
         os.close(reader)
         os.close(writer)
+    assert shop.files() == set()
+
+
+async def test_a_layer_that_is_nearly_made_when_another_fails_does_not_stay(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, finishing = b"not a tar" * 100, threading.Event()
+    feed, finish = LayerBuild.feed, LayerBuild.finish
+
+    def late_feed(build: LayerBuild) -> LayerIndex:
+        if build._diff_id == digest(bad):
+            assert finishing.wait(10)
+        return feed(build)
+
+    def slow_finish(build: LayerBuild, below: Sequence[LayerIndex], chain: str) -> tuple[str, LayerIndex]:
+        finishing.set()
+        time.sleep(0.3)
+        return finish(build, below, chain)
+
+    monkeypatch.setattr(LayerBuild, "feed", late_feed)
+    monkeypatch.setattr(LayerBuild, "finish", slow_finish)
+    with pytest.raises(ContainerError, match="this is not a tar file"):
+        await shop.load(layout(("app", ImageFiles([BASE, bad]))))
+    assert shop.files() == set()
+    await asyncio.sleep(0.5)
     assert shop.files() == set()
 
 
