@@ -8,7 +8,7 @@ C_PARTS := guest native
 # What the product needs on the host, what building it needs, what its tests need.
 RUN_PACKAGES := qemu-system-x86 qemu-utils squashfs-tools e2fsprogs slirp4netns passt nftables iproute2 uidmap kmod xz-utils zstd virtiofsd?
 BUILD_PACKAGES := gcc libc6-dev libjansson-dev linux-libc-dev python3 python3-venv
-TEST_PACKAGES := busybox-static mmdebstrap tmux skopeo umoci docker-registry apache2-utils openssl openssh-client socat iputils-ping \
+TEST_PACKAGES := busybox-static lz4 mmdebstrap tmux skopeo umoci docker-registry apache2-utils openssl openssh-client socat iputils-ping \
 	curl git procps util-linux
 PACKAGES := $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
