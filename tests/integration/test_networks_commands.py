@@ -1,6 +1,7 @@
 """`container network`: what it prints, refuses and keeps."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -77,7 +78,14 @@ def test_an_internal_network_has_the_subnets_that_were_asked_for(system: System)
         (("create", "--plugin", "nope", "x"), "Error: unable to locate network plugin nope"),
         (("create", "--label", "Bad=1", "x"), "invalid_label_key_content"),
         (("create", "--label", "k" * 129, "x"), "invalid_label_key_length"),
-        (("create", "--option", "uplink=carrier-pigeon", "x"), "uplink"),
+        (
+            ("create", "--option", "uplink=carrier-pigeon", "x"),
+            "Error: invalid network option uplink=carrier-pigeon: must be one of auto, slirp4netns, pasta, veth, none",
+        ),
+        (("create", "--option", "mtu=9000", "x"), "unknown network option 'mtu'"),
+        (("create", "--option", "host-loopback", "x"), "host-loopback=: must be true or false"),
+        (("create", "--internal", "--option", "uplink=slirp4netns", "x"), "contradicts --internal"),
+        (("create", "--internal", "--option", "host-loopback=true", "x"), "needs a way out"),
         (("delete",), "Error: no networks specified and --all not supplied"),
         (("delete", "-a", "x"), "Error: explicitly supplied network name(s) conflict with the --all flag"),
         (("delete", "default"), "Error: cannot delete a builtin network: default"),
@@ -89,6 +97,13 @@ def test_what_is_refused(system: System, arguments: tuple[str, ...], text: str) 
     message = _refused(system, *arguments)
     assert text in message
     assert not text.startswith("Error:") or message == text
+    assert set(_networks(system)) == {"default"}
+
+
+def test_a_way_out_that_is_not_the_users_is_refused(system: System) -> None:
+    root = os.geteuid() == 0 and system.user is None
+    kind, text = ("pasta", "pasta cannot enter a network of root's") if root else ("veth", "veth is for root only")
+    assert text in _refused(system, "create", "--option", f"uplink={kind}", "x")
     assert set(_networks(system)) == {"default"}
 
 

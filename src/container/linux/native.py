@@ -42,12 +42,21 @@ async def run_program(name: str, *arguments: str, data: bytes | None = None) -> 
     return await _run(system_program(name), arguments, (), data)
 
 
+def is_installed(name: str) -> bool:
+    """Whether the system has this program."""
+    return _find(name) is not None
+
+
 def system_program(name: str) -> str:
     """Path of a program of the system. Raises ContainerError(unsupported)."""
-    path = shutil.which(name, path=environment()["PATH"])
+    path = _find(name)
     if path is None:
         raise ContainerError(ErrorCode.UNSUPPORTED, f"the program {name} is not installed")
     return path
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=environment()["PATH"])
 
 
 async def _run(path: str, arguments: Iterable[str], fds: Iterable[int], data: bytes | None) -> str:

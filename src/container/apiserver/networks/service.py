@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from container.apiserver import host
 from container.apiserver.background import Background
 from container.apiserver.networks import naming
 from container.apiserver.networks.records import (
@@ -22,8 +23,15 @@ from container.errors import ContainerError, ErrorCode, internal, invalid_argume
 from container.linux import routes
 from container.model.job import Job
 from container.model.launch import NetworkService
-from container.model.network import AttachmentConfiguration, Network, NetworkPruneResult, NetworkRequest, NetworkStatus
-from container.model.network_options import parse_network_options
+from container.model.network import (
+    AttachmentConfiguration,
+    Network,
+    NetworkMode,
+    NetworkPruneResult,
+    NetworkRequest,
+    NetworkStatus,
+)
+from container.model.network_options import check_network_options, parse_network_options
 from container.store.entities import Entities
 from container.supervisor.base import SupervisorBackend
 
@@ -134,7 +142,8 @@ class NetworksService:
         naming.check_name(request.name)
         naming.check_labels(request.labels)
         if request.plugin == DEFAULT_PLUGIN:
-            parse_network_options(request.options)
+            internal = request.mode is NetworkMode.HOST_ONLY
+            check_network_options(parse_network_options(request.options), internal=internal, means=host.means())
         await self._loaded.wait()
         if request.name in self._records or request.name in self._failures:
             raise ContainerError(ErrorCode.EXISTS, f"network {request.name} already exists")

@@ -8,12 +8,14 @@ import os
 import tempfile
 from ipaddress import IPv6Network
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, internal
 from container.linux import native
 from container.linux.daemon import Daemon
 from container.linux.netns import Namespace
+from container.model.network_options import UplinkKind
 from container.plugins.network.plan import UPLINK
 from container.plugins.network.state import UplinkRecord
+from container.plugins.network.uplink import require
 from container.plugins.network.uplink_process import UplinkProcess, host_has_ipv6_route, namespace_path, stop_strays
 
 PROGRAM = "pasta"
@@ -27,10 +29,7 @@ class Pasta(UplinkProcess):
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
-        if os.geteuid() == 0:
-            text = f"network {self._plan.id} has no way out: {PROGRAM} cannot enter a network of root's; "
-            text += "create it with --option uplink=slirp4netns or veth"
-            raise ContainerError(ErrorCode.UNSUPPORTED, text)
+        require(UplinkKind.PASTA, self._plan.id)
         if UPLINK in await namespace.links():
             await stop_strays(PROGRAM, holder)
         try:

@@ -5,13 +5,14 @@ import contextlib
 import os
 from ipaddress import IPv6Network
 
-from container.errors import ContainerError, internal
+from container.errors import internal
 from container.linux import native
 from container.linux.daemon import Daemon, spawn
 from container.linux.netns import Namespace, open_lifeline
+from container.model.network_options import UplinkKind
 from container.plugins.network.plan import UPLINK
 from container.plugins.network.state import UplinkRecord
-from container.plugins.network.uplink import UPLINK_GROUP
+from container.plugins.network.uplink import UPLINK_GROUP, require
 from container.plugins.network.uplink_process import UplinkProcess, host_has_ipv6_route, namespace_path, stop_strays
 
 READY_TIMEOUT = 10.0
@@ -27,11 +28,7 @@ class Slirp(UplinkProcess):
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
-        try:
-            program = native.system_program(_PROGRAM)
-        except ContainerError as error:
-            text = f"network {self._plan.id} has no way out; install the package {_PROGRAM}"
-            raise ContainerError(error.code, text, error) from error
+        require(UplinkKind.SLIRP, self._plan.id)
         if UPLINK in await namespace.links():
             await stop_strays(_PROGRAM, holder)
         with contextlib.ExitStack() as stack:
@@ -40,9 +37,9 @@ class Slirp(UplinkProcess):
             with contextlib.ExitStack() as child:
                 child.callback(os.close, write_end)
                 try:
-                    self._process = self._spawn(program, holder, write_end)
+                    self._process = self._spawn(holder, write_end)
                 except OSError as error:
-                    raise internal(f"cannot start {program}: {error.strerror}") from error
+                    raise internal(f"cannot start {_PROGRAM}: {error.strerror}") from error
             await self._wait_ready(ready)
         return self._record(self._process)
 
@@ -63,7 +60,7 @@ class Slirp(UplinkProcess):
         await self.stop()
         raise internal(f"network {self._plan.id} has no way out: {_PROGRAM} failed; its words are in the helper's log")
 
-    def _spawn(self, program: str, holder: int, ready: int) -> Daemon:
+    def _spawn(self, holder: int, ready: int) -> Daemon:
         with contextlib.ExitStack() as stack:
             lifeline = open_lifeline(holder)
             stack.callback(os.close, lifeline)
@@ -75,11 +72,12 @@ class Slirp(UplinkProcess):
                 arguments.append(f"--userns-path=/proc/{holder}/ns/user")
             if self._plan.ipv6 is not None and not self._plan.ipv6.overlaps(self.ipv6_subnet) and host_has_ipv6_route():
                 arguments.append("--enable-ipv6")
-            return _spawn_marked(program, [*arguments, namespace_path(holder), UPLINK], (ready, lifeline))
+            return _spawn_marked([*arguments, namespace_path(holder), UPLINK], (ready, lifeline))
 
 
-def _spawn_marked(program: str, arguments: list[str], fds: tuple[int, ...]) -> Daemon:
+def _spawn_marked(arguments: list[str], fds: tuple[int, ...]) -> Daemon:
     """As root, in a group by which the rules of `veth` tell an uplink's connections from others of root's."""
+    program = native.system_program(_PROGRAM)
     if os.geteuid() == 0:
         group = [f"--regid={UPLINK_GROUP}", "--clear-groups"]
         return spawn(native.system_program("setpriv"), [*group, program, *arguments], fds, os.environ)

@@ -1,14 +1,13 @@
 """How a network reaches the outside: one Protocol, one implementation each way."""
 
 import os
-import shutil
-from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Protocol
 
-from container.linux.native import environment
+from container.errors import ContainerError
+from container.linux import native, routes
 from container.linux.netns import Namespace
-from container.model.network_options import UplinkKind
+from container.model.network_options import Means, UplinkKind, check_uplink, choose_uplink
 from container.plugins.network.firewall import WayOut
 from container.plugins.network.plan import Plan
 from container.plugins.network.state import UplinkRecord
@@ -49,7 +48,7 @@ class Uplink(Protocol):
 def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink | None:
     """The uplink of this kind, None for none; `host_loopback`: the host's loopback can be reached through it."""
     if kind is UplinkKind.AUTO:
-        kind = choose()
+        kind = choose_uplink(_means())
     if kind is UplinkKind.SLIRP:
         from container.plugins.network.slirp import Slirp
 
@@ -65,23 +64,19 @@ def make_uplink(kind: UplinkKind, plan: Plan, *, host_loopback: bool) -> Uplink 
     return None
 
 
-def choose() -> UplinkKind:
-    """The uplink that `auto` stands for: one that leaves the host's settings alone (docs/decisions/0005-uplinks.md)."""
-    slirp, pasta = (shutil.which(name, path=environment()["PATH"]) for name in ("slirp4netns", "pasta"))
-    return UplinkKind.PASTA if slirp is None and pasta is not None and os.geteuid() != 0 else UplinkKind.SLIRP
+def require(kind: UplinkKind, network: str) -> None:
+    """Raise ContainerError(unsupported) when this machine and user cannot have such a way out."""
+    try:
+        check_uplink(kind, _means())
+    except ContainerError as error:
+        raise ContainerError(error.code, f"network {network} has no way out", error) from error
+
+
+def _means() -> Means:
+    return Means(root=os.geteuid() == 0, installed=native.is_installed)
 
 
 def free_subnet(plan: Plan) -> IPv4Network:
     """Addresses for between the namespace and what takes its traffic out, which hide neither network nor host."""
-    taken = [plan.ipv4, *host_networks()]
+    taken = [plan.ipv4, *routes.ipv4_subnets()]
     return next((subnet for subnet in SUBNETS if not any(map(subnet.overlaps, taken))), SUBNETS[0])
-
-
-def host_networks() -> Iterator[IPv4Network]:
-    """Destinations that this host has routes to, without the default route (proc(5), /proc/net/route)."""
-    with open("/proc/net/route", encoding="ascii") as file:
-        rows = [line.split() for line in file][1:]
-    for _, destination, _, _, _, _, _, mask, *_ in rows:
-        if int(mask, 16) != 0:
-            address, bits = (int.from_bytes(bytes.fromhex(text), "little") for text in (destination, mask))
-            yield IPv4Network((address & bits, bits.bit_count()))

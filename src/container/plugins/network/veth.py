@@ -17,10 +17,11 @@ from container.errors import ContainerError, internal
 from container.linux import native
 from container.linux.netns import Namespace
 from container.log import fields
+from container.model.network_options import UplinkKind
 from container.plugins.network.firewall import WayOut
 from container.plugins.network.plan import UPLINK, Plan
 from container.plugins.network.state import UplinkRecord
-from container.plugins.network.uplink import UPLINK_GROUP
+from container.plugins.network.uplink import UPLINK_GROUP, require
 
 _log = logging.getLogger(__name__)
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
@@ -51,12 +52,12 @@ class Veth:
 
     async def start(self, namespace: Namespace, holder: int) -> UplinkRecord:
         """See `Uplink.start`."""
+        require(UplinkKind.VETH, self._plan.id)
         try:
             await self._start(namespace, holder)
         except ContainerError as error:
             await self.stop()
-            text = f"network {self._plan.id} has no way out by veth; it needs root, ip (package iproute2) and nft "
-            raise ContainerError(error.code, text + "(package nftables)", error) from error
+            raise ContainerError(error.code, f"network {self._plan.id} has no way out by veth", error) from error
         return UplinkRecord(self.kind, host_loopback=self._host_loopback)
 
     async def _start(self, namespace: Namespace, holder: int) -> None:

@@ -22,6 +22,7 @@ from container.model.network import (
     NetworkRequest,
     NetworkStatus,
 )
+from container.model.network_options import Means
 from container.paths import Roots
 
 
@@ -96,8 +97,9 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    """A system without networks."""
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """A system without networks, of an ordinary user."""
+    monkeypatch.setattr("container.apiserver.host.means", lambda: Means(False, {"slirp4netns"}.__contains__))
     async with Background() as tasks:
         yield House(tmp_path, tasks)
 
@@ -194,13 +196,13 @@ async def test_networks_get_subnets_that_do_not_overlap(house: House, monkeypatc
 async def test_a_network_is_what_was_asked_for(house: House) -> None:
     service = await house.service()
     request = NetworkRequest(
-        "db", NetworkMode.HOST_ONLY, ipv4_subnet="10.9.8.7/16", labels={"tier": "db"}, options={"uplink": "pasta"}
+        "db", NetworkMode.HOST_ONLY, ipv4_subnet="10.9.8.7/16", labels={"tier": "db"}, options={"uplink": "none"}
     )
     network = await service.create(request)
     assert network.configuration.ipv4_subnet == network.status.ipv4_subnet == "10.9.0.0/16"
     job = next(job for job in house.supervisor.jobs.values() if "db" in job.arguments)
     assert _value(job.arguments, "--mode") == "hostOnly"
-    assert _value(job.arguments, "--option") == "uplink=pasta"
+    assert _value(job.arguments, "--option") == "uplink=none"
     house.supervisor.jobs.clear()
     again = await (await house.service()).list()
     assert [each.id for each in again] == ["db", "default"]
@@ -226,6 +228,12 @@ async def test_a_network_is_what_was_asked_for(house: House) -> None:
         (NetworkRequest("a", labels={"Upper": ""}), ErrorCode.INVALID_ARGUMENT, "invalid_label_key_content"),
         (NetworkRequest("a", labels={"k" * 129: ""}), ErrorCode.INVALID_ARGUMENT, "invalid_label_key_length"),
         (NetworkRequest("a", labels={"k": "v" * 4095}), ErrorCode.INVALID_ARGUMENT, "invalid_label_length"),
+        (NetworkRequest("a", options={"uplink": "pasta"}), ErrorCode.UNSUPPORTED, "pasta is not installed"),
+        (
+            NetworkRequest("a", NetworkMode.HOST_ONLY, options={"uplink": "veth"}),
+            ErrorCode.INVALID_ARGUMENT,
+            "internal",
+        ),
         (NetworkRequest("a", plugin="p"), ErrorCode.NOT_FOUND, "unable to locate network plugin p"),
     ],
 )

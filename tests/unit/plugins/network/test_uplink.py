@@ -4,8 +4,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from container.errors import ContainerError, ErrorCode
-from container.model.network_options import NetworkOptions, UplinkKind, parse_network_options
+from container.linux import routes
 from container.plugins.network import uplink
 from container.plugins.network.plan import Plan, make_plan
 
@@ -15,7 +14,7 @@ def plan(subnet: str | None = None) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("routes", "subnet", "expected"),
+    ("reached", "subnet", "expected"),
     [
         ([], None, "192.0.2.0/24"),
         (["192.0.2.0/25"], None, "198.51.100.0/24"),
@@ -25,24 +24,11 @@ def plan(subnet: str | None = None) -> Plan:
     ],
 )
 def test_the_way_out_hides_neither_the_network_nor_what_the_host_has_routes_to(
-    monkeypatch: pytest.MonkeyPatch, routes: list[str], subnet: str | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, reached: list[str], subnet: str | None, expected: str
 ) -> None:
-    monkeypatch.setattr(uplink, "host_networks", lambda: map(IPv4Network, routes))
+    monkeypatch.setattr("container.linux.routes.ipv4_subnets", lambda: [IPv4Network(route) for route in reached])
     assert uplink.free_subnet(plan(subnet)) == IPv4Network(expected)
 
 
 def test_the_routes_of_this_host_can_be_read() -> None:
-    assert all(network.prefixlen > 0 for network in uplink.host_networks())
-
-
-def test_options_have_defaults_and_are_read() -> None:
-    assert parse_network_options({}) == NetworkOptions(UplinkKind.AUTO, False)
-    read = parse_network_options({"uplink": "none", "host-loopback": "true"})
-    assert read == NetworkOptions(UplinkKind.NONE, True)
-
-
-@pytest.mark.parametrize("options", [{"uplink": "tor"}, {"host-loopback": "maybe"}, {"mtu": "9000"}])
-def test_unknown_options_are_refused(options: dict[str, str]) -> None:
-    with pytest.raises(ContainerError) as caught:
-        parse_network_options(options)
-    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
+    assert all(network.prefixlen > 0 for network in routes.ipv4_subnets())
