@@ -1,6 +1,7 @@
 """`container run` and `exec` as a user meets them, against real virtual machines."""
 
 import hashlib
+import os
 import re
 import signal
 import subprocess
@@ -150,3 +151,33 @@ def test_cidfile_labels_and_names(system: System) -> None:
     assert cidfile.read_text() == name
     assert system.inspect(name)["configuration"]["labels"] == {"a": "1", "b": ""}
     system.run("delete", name)
+
+
+def _exchange(client: "subprocess.Popen[str]", word: str) -> None:
+    """Have a word echoed."""
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(f"{word}\n")
+    assert client.stdout.readline() == f"{word}\n"
+
+
+def test_attached_processes_outlive_the_api_server(system: System, box: str) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "bufsize": 1}
+    script = "trap 'echo told' TERM; exec 3<&0; cat <&3 & until wait $!; do :; done; exit 7"
+    options = ("--rm", "-i", "--name", "attached", "--progress", "none", *SMALL)
+    clients = [
+        system.popen("run", *options, "busybox", "sh", "-c", script, **pipes),
+        system.popen("exec", "-i", box, "sh", "-c", script, **pipes),
+    ]
+    for client in clients:
+        _exchange(client, "before")
+    for _ in range(2):
+        os.kill(system.services()["apiserver"], signal.SIGKILL)
+        for client in clients:
+            client.send_signal(signal.SIGTERM)
+            assert client.stdout.readline() == "told\n"
+            _exchange(client, "after")
+    for client in clients:
+        assert client.communicate(timeout=120) == ("", "")
+        assert client.returncode == 7
+    assert "attached" not in system.output("list", "-aq").split()

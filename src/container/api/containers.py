@@ -15,7 +15,9 @@ class Containers(Interface, name="io.container.Containers"):
 
     The standard streams of `Start` and `Exec` are the caller's own descriptors; a missing one is /dev/null for input
     and the log alone for output. With `terminal` only `stdin` and `stdout` are used, both usually one pseudo-terminal.
-    A caller that hangs up detaches: the process goes on.
+    A caller that hangs up detaches: the process goes on. One with an `attachment`, an end of a stream socket, is
+    attached until it closes the other end: replies but progress come there too, from the runtime helper itself, so that
+    the process is not lost when the API server is.
     """
 
     @stream("event")
@@ -30,6 +32,7 @@ class Containers(Interface, name="io.container.Containers"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
     ) -> AsyncIterator[ProcessEvent]:
@@ -50,6 +53,7 @@ class Containers(Interface, name="io.container.Containers"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
         """Start a further process: `started` with its id, and with `wait` the exit code."""
@@ -61,6 +65,10 @@ class Containers(Interface, name="io.container.Containers"):
     @method()
     async def Resize(self, *, id: str, process: str, size: WindowSize) -> None:
         """Set the window size of a process's terminal."""
+
+    @method()
+    async def Wait(self, *, id: str) -> None:
+        """Returns when the container is stopped and cleaned up, with `--rm` removed. Unknown: at once."""
 
     @method()
     async def Stop(self, *, id: str, signal: str | None, timeout: float) -> None:

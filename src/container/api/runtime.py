@@ -15,7 +15,8 @@ from container.model.process import ProcessConfiguration, WindowSize
 class Runtime(Interface, name="io.container.Runtime"):
     """Served on `paths.runtime_service(plugin, id)` by a process that lives as long as one run of the container.
 
-    The helper ends after the container stopped; the last status is then in `<bundle>/status.json`.
+    The helper ends after the container stopped; the last status is then in `<bundle>/status.json`. For `attachment` see
+    `api.containers`.
     """
 
     @stream("event")
@@ -26,6 +27,7 @@ class Runtime(Interface, name="io.container.Runtime"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
         """Boot and start the init process: progress, `started`, and with `wait` the exit code. Once per helper."""
@@ -38,6 +40,7 @@ class Runtime(Interface, name="io.container.Runtime"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
         """Start a further process in the container's namespaces."""

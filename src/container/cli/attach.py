@@ -10,7 +10,7 @@ import os
 import signal
 
 from container.cli import client, failures, logger, output, terminal
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, ServiceLost, invalid_argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ class Session:
         self._tty = tty
         self._interactive = interactive
         self._strikes = 0
+        self._begun = False
         self._handlers: dict[int, Any] = {}
         self._terminal = terminal.Terminal(0)
         self._blocking = terminal.Blocking() if attached else terminal.Blocking(())
         if attached and tty and interactive and not os.isatty(0):
             raise invalid_argument("the input device is not a TTY")
 
-    def streams(self) -> tuple[list[int], dict[str, int]]:
+    def _streams(self) -> tuple[list[int], dict[str, int]]:
         """Descriptors to send, and the parameters that name them by index."""
         wanted = {"stdin": (0, self._interactive), "stdout": (1, True), "stderr": (2, not self._tty)}
         chosen = [
@@ -57,34 +58,60 @@ class Session:
         return [fd for _, fd in chosen], {name: index for index, (name, _) in enumerate(chosen)}
 
     def follow(
-        self, events: Iterator[dict[str, Any]], progress: Progress, on_started: Callable[[], None] | None = None
+        self, method: str, parameters: dict[str, Any], progress: Progress, on_started: Callable[[], None] | None = None
     ) -> int:
-        """Work off the events of `Start` or `Exec`; the exit code, 0 when nobody waits for one.
+        """Call `Start` or `Exec` and work off its events; the exit code, 0 when nobody waits for one.
 
         `on_started` is called once the process runs. Raises ContainerError, and Exit at the third SIGINT or SIGTERM.
         """
         code: int | None = None if self.attached else 0
         try:
-            for reply in events:
+            for reply in self._events(method, parameters):
                 event = reply["event"]
                 if event.get("progress"):
                     progress.update(event["progress"])
-                if event.get("started"):
+                if event.get("started") and not self._begun:
                     progress.finish()
                     self._begin(event.get("process") or self.id)
                     if on_started is not None:
                         on_started()
                 if event.get("exitCode") is not None:
                     code = int(event["exitCode"])
+                    if event.get("reason"):
+                        output.error_line(f"Error: {event['reason']}")
         finally:
             self._end()
         if code is None:
-            raise ContainerError(
-                ErrorCode.INTERRUPTED, f"lost the process of container {self.id}: the service ended before it did"
-            )
+            raise self._lost("the service ended before it did")
         return code
 
+    def _lost(self, why: str) -> ContainerError:
+        return ContainerError(ErrorCode.INTERRUPTED, f"lost the process of container {self.id}: {why}")
+
+    def _events(self, method: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The replies of the call; those of the runtime helper itself from when the API server went away."""
+        fds, streams = self._streams()
+        call = {"id": self.id, "wait": self.attached, **parameters, **streams}
+        if not self.attached:
+            yield from client.stream(method, call, fds)
+            return
+        with client.Attachment() as attachment:
+            try:
+                call["attachment"] = len(fds)
+                yield from client.stream(method, call, [*fds, attachment.theirs])
+            except ServiceLost as lost:
+                logger.debug("lost the API server, the process may go on", error=lost.describe(), id=self.id)
+                try:
+                    yield from attachment.replies(method)
+                except ServiceLost:
+                    if self._begun:
+                        raise self._lost("its runtime helper ended before it did") from lost
+                    raise lost from None
+                if self.process == self.id:
+                    self._quietly("Containers.Wait", client.CALL_TIMEOUT)
+
     def _begin(self, process: str) -> None:
+        self._begun = True
         self.process = process
         if not self.attached:
             return
@@ -115,7 +142,7 @@ class Session:
             if self._strikes >= PATIENCE:
                 output.error_line(FORCED)
                 raise failures.Exit(1)
-        self._quietly("Containers.Signal", {"signal": str(number)})
+        self._quietly("Containers.Signal", process=self.process, signal=str(number))
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         raise failures.Exit(128 + number)
@@ -127,24 +154,21 @@ class Session:
     def _resize(self) -> None:
         size = terminal.window_size()
         if size is not None:
-            self._quietly("Containers.Resize", {"size": size})
+            self._quietly("Containers.Resize", process=self.process, size=size)
 
-    def _quietly(self, method: str, parameters: dict[str, Any]) -> None:
-        """A call about the process from a signal handler: the process may be gone, the wait tells."""
+    def _quietly(self, method: str, timeout: float = SIGNAL_TIMEOUT, **parameters: Any) -> None:
+        """A call whose failure changes nothing: the process may be gone, its exit code tells."""
         try:
-            client.call(method, {"id": self.id, "process": self.process, **parameters}, timeout=SIGNAL_TIMEOUT)
+            client.call(method, {"id": self.id, **parameters}, timeout=timeout)
         except ContainerError as error:
             logger.debug(f"{method} failed", error=error.describe(), id=self.id)
 
 
 def start(session: Session, progress: Progress, on_started: Callable[[], None] | None = None) -> int:
     """Start a container's init process in `session`; its exit code."""
-    fds, parameters = session.streams()
     agent = os.environ.get(SSH_VARIABLE)
     environment = {SSH_VARIABLE: os.path.abspath(agent)} if agent else None
-    call = {"id": session.id, "wait": session.attached, "environment": environment, **parameters}
-    events = client.stream("Containers.Start", call, fds)
-    return session.follow(events, progress, on_started)
+    return session.follow("Containers.Start", {"environment": environment}, progress, on_started)
 
 
 def create(request: dict[str, Any], progress: Progress) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _socket import socketpair
+
 from container import paths
 from container.ipc import quick
 
@@ -45,6 +47,26 @@ def call(
 def stream(method: str, parameters: dict[str, Any], fds: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
     """The replies of a streaming method; closing the iterator hangs up. No deadline. Raises ContainerError."""
     return quick.stream(_socket(method), f"io.container.{method}", given(parameters), fds, None)
+
+
+class Attachment:
+    """A connection to the runtime helper of a process: a call takes one end there by way of the API server."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socketpair()
+        self.theirs = self._theirs.fileno()
+
+    def __enter__(self) -> Attachment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+    def replies(self, method: str) -> Iterator[dict[str, Any]]:
+        """What the helper replied to the call of `method`, from its beginning. Raises ContainerError."""
+        self._theirs.close()
+        return quick.replies(self._ours, "the runtime helper", f"io.container.{method}")
 
 
 def given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -67,24 +67,26 @@ def stream(
     """
     with _Exchange(socket_path, method, timeout) as exchange:
         exchange.request({"method": method, "parameters": parameters or {}, "more": True}, fds)
-        continues = True
-        while continues:
-            continues, content = exchange.reply()
-            if continues or content:
-                yield content
+        yield from exchange.replies()
+
+
+def replies(connected: socket, service: str, method: str) -> "Iterator[dict[str, Any]]":
+    """The replies that come on a socket of one's own, as those of `stream`. The socket is closed at the end."""
+    with _Exchange(service, method, None, connected) as exchange:
+        yield from exchange.replies()
 
 
 class _Exchange:
     """One call on its own connection, with one deadline."""
 
-    def __init__(self, path: str, method: str, timeout: float | None) -> None:
+    def __init__(self, path: str, method: str, timeout: float | None, connected: socket | None = None) -> None:
         self._path = path
         self._service = os.path.basename(path)
         self._method = method
         self._timeout = timeout
         self._deadline = None if timeout is None else monotonic() + timeout
         self._buffer = bytearray()
-        self._sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+        self._sock = connected or socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
 
     def __enter__(self) -> "_Exchange":
         return self
@@ -155,6 +157,14 @@ class _Exchange:
             if self._sock.fileno() in ready:
                 return
             os.read(wakeup, 4096)  # the handlers have run when it returns
+
+    def replies(self) -> "Iterator[dict[str, Any]]":
+        """The parameters of each reply, until the one that does not continue."""
+        continues = True
+        while continues:
+            continues, content = self.reply()
+            if continues or content:
+                yield content
 
     def reply(self) -> "tuple[bool, dict[str, Any]]":
         """The next reply: whether more follow, and its parameters. An error reply is raised."""

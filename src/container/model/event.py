@@ -37,15 +37,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class ProcessEvent:
-    """One reply of `start` and `exec`; exactly one field is set but for `process`, which goes with `started`.
+    """One reply of `start` and `exec`; exactly one of `progress`, `started` and `exit_code` is set.
 
-    `exit_code` is the process's own, or 128 + the signal that ended it.
+    `exit_code` is the process's own, or 128 + the signal that ended it; `reason` goes with it when the process did not
+    end by itself.
     """
 
     progress: Progress | None = None
     started: bool | None = None
     process: str | None = None  # id to name the process by: the container's id for its init process
     exit_code: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

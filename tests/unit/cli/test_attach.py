@@ -1,10 +1,12 @@
 """`run`, `create`, `start` and `exec`: streams, signals, exit codes and clean-up, against canned services."""
 
 import fcntl
+import json
 import os
 import pty
 import queue
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -80,14 +82,14 @@ def test_run_gives_its_own_streams_and_the_exit_code(system: FakeSystem) -> None
     assert (result.stdout, result.stderr, result.returncode) == ("HELLO", "to stderr", 7)
     created = system.calls[0][1]["request"]
     assert (created["id"], created["process"]["arguments"]) == ("web", ["cat", "-n"])
-    assert system.calls[1][1] == {"id": "web", "wait": True, "stdin": 0, "stdout": 1, "stderr": 2}
+    assert system.calls[1][1] == {"id": "web", "wait": True, "stdin": 0, "stdout": 1, "stderr": 2, "attachment": 3}
 
 
 def test_without_interactive_there_is_no_input(system: FakeSystem) -> None:
     process = Process(system)
     process.end.put(0)
     assert system.run("run", "alpine").returncode == 0
-    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1}
+    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1, "attachment": 2}
 
 
 def test_a_detached_run_prints_the_id(system: FakeSystem, tmp_path: Path) -> None:
@@ -137,6 +139,65 @@ def test_a_lost_service_is_told_and_the_container_is_kept(system: FakeSystem) ->
     assert result.returncode == 1
     assert result.stderr.startswith("Error: lost the process of container web")
     assert "Containers.Delete" not in _methods(system)
+
+
+def test_the_reason_of_an_end_by_force_is_told(system: FakeSystem) -> None:
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = [STARTED, {"event": {"exitCode": 137, "reason": "the share failed"}}]
+    result = system.run("run", "alpine")
+    assert (result.stdout, result.stderr, result.returncode) == ("", "Error: the share failed\n", 137)
+
+
+class Helper:
+    """The runtime helper's end of an attachment, once the API server has passed it on and gone."""
+
+    def __init__(self, system: FakeSystem) -> None:
+        self._passed: queue.Queue[int] = queue.Queue()
+        self.signals: queue.Queue[str] = queue.Queue()
+        system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+        system.answers["Containers.Start"] = system.answers["Containers.Exec"] = self._start
+        system.answers["Containers.Signal"] = lambda parameters, fds: self.signals.put(parameters["signal"]) or {}
+
+    def _start(self, parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        self._passed.put(os.dup(fds[parameters["attachment"]]))
+        yield {"now": STARTED}
+        raise OSError("killed")
+
+    def connect(self) -> socket.socket:
+        return socket.socket(fileno=self._passed.get(timeout=20))
+
+
+def _say(connection: socket.socket, event: dict[str, Any] | None = None) -> None:
+    message = {"parameters": {}} if event is None else {"parameters": {"event": event}, "continues": True}
+    connection.sendall(json.dumps(message).encode() + b"\0")
+
+
+@pytest.mark.parametrize("words", [("run", "alpine"), ("exec", "web", "true")])
+def test_a_process_outlives_the_api_server(system: FakeSystem, words: tuple[str, ...]) -> None:
+    helper = Helper(system)
+    command = subprocess.Popen(system.command(*words), env=system.environment, stderr=subprocess.PIPE, text=True)
+    with helper.connect() as connection:
+        _say(connection, {"started": True, "process": "web"})
+        _wait_until_caught(command.pid, signal.SIGWINCH)
+        command.send_signal(signal.SIGTERM)
+        assert helper.signals.get(timeout=20) == "15"
+        _say(connection, {"exitCode": 7, "reason": "the share failed"})
+        _say(connection)
+    assert command.communicate(timeout=20) == (None, "Error: the share failed\n")
+    assert command.returncode == 7
+    assert "Containers.Delete" not in _methods(system)
+    assert system.calls[-1] == ("Containers.Wait", {"id": "web"})
+
+
+def test_a_process_that_is_lost_with_everything_is_told(system: FakeSystem) -> None:
+    helper = Helper(system)
+    command = subprocess.Popen(
+        system.command("run", "alpine"), env=system.environment, stderr=subprocess.PIPE, text=True
+    )
+    helper.connect().close()
+    error = "Error: lost the process of container web: its runtime helper ended before it did\n"
+    assert command.communicate(timeout=20) == (None, error)
+    assert command.returncode == 1
 
 
 def test_create_prints_the_id(system: FakeSystem) -> None:
@@ -233,7 +294,7 @@ def test_start(system: FakeSystem) -> None:
     process.end.put(4)
     attached = system.run("start", "-a", "web")
     assert (attached.stdout, attached.returncode) == ("", 4)
-    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1}
+    assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1, "attachment": 2}
 
 
 def test_start_of_a_running_container(system: FakeSystem) -> None:
@@ -289,7 +350,7 @@ def attached(system: FakeSystem) -> Iterator[tuple[Process, Screen]]:
 
 def test_a_terminal_is_raw_while_attached_and_restored_after(attached: tuple[Process, Screen]) -> None:
     process, screen = attached
-    assert process.parameters == {"id": "web", "wait": True, "stdin": 0, "stdout": 1}
+    assert process.parameters == {"id": "web", "wait": True, "stdin": 0, "stdout": 1, "attachment": 2}
     assert not screen.local_modes() & (termios.ECHO | termios.ICANON | termios.ISIG)
     process.end.put(5)
     assert screen.command.wait(20) == 5

@@ -31,10 +31,11 @@ class ContainersHandler(Containers):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
     ) -> AsyncIterator[ProcessEvent]:
-        streams = Streams(stdin, stdout, stderr)
+        streams = Streams(stdin, stdout, stderr, attachment)
         async with aclosing(self._service.start(id, streams, wait, environment or {})) as events:
             async for event in events:
                 yield event
@@ -47,9 +48,12 @@ class ContainersHandler(Containers):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
-        async with aclosing(self._service.exec(id, process, Streams(stdin, stdout, stderr), wait)) as events:
+        async with aclosing(
+            self._service.exec(id, process, Streams(stdin, stdout, stderr, attachment), wait)
+        ) as events:
             async for event in events:
                 yield event
 
@@ -58,6 +62,9 @@ class ContainersHandler(Containers):
 
     async def Resize(self, *, id: str, process: str, size: WindowSize) -> None:
         await self._service.resize(id, process, size)
+
+    async def Wait(self, *, id: str) -> None:
+        await self._service.wait(id)
 
     async def Stop(self, *, id: str, signal: str | None, timeout: float) -> None:
         await self._service.stop(id, signal, timeout)

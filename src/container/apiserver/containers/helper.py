@@ -107,6 +107,7 @@ class RemoteRuntimeHelper:
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
+            attachment=streams.attachment,
             wait=wait,
         )
 
@@ -118,6 +119,7 @@ class RemoteRuntimeHelper:
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
+            attachment=streams.attachment,
             wait=wait,
         )
 

@@ -90,10 +90,11 @@ class Run:
         await self.stopped.wait()
         if self._relay is not None:
             await asyncio.wait([self._relay])
+        reason = self.status.reason
         if self.status.exit_code is None:
-            reason = self.status.reason or "no reason known"
-            raise internal(f"container {self.id} ended without an exit code: {reason}")
-        return ProcessEvent(exit_code=self.status.exit_code)
+            raise internal(f"container {self.id} ended without an exit code: {reason or 'no reason known'}")
+        # Why it never ran was told on its standard error.
+        return ProcessEvent(exit_code=self.status.exit_code, reason=reason if self.running else None)
 
     def detach(self) -> None:
         """The caller is gone: its streams are let go as soon as the process runs."""

@@ -149,6 +149,17 @@ class ContainersService:
         with _helper_of(id):
             await run.helper.resize(process, size)
 
+    async def wait(self, id: str) -> None:
+        """Wait until it is stopped and cleaned up, with `--rm` removed; at once for one that is not there."""
+        await self._recovered.wait()
+        if (container := self._containers.get(id)) is None:
+            return
+        if (run := container.run) is not None:
+            await run.settled.wait()
+            await self._lifecycle.discard_if_asked(container, run)
+        elif container.removal is not None:
+            await self._lifecycle.discard(container)
+
     async def stop(self, id: str, signal: str | None, timeout: float) -> None:
         """Signal, wait `timeout` seconds, KILL."""
         container = await self._find(id)

@@ -1,4 +1,4 @@
-"""The standard streams that a caller hands over, on their way to a runtime helper."""
+"""What a caller hands over to be attached to a process, on its way to a runtime helper."""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from asyncvarlink import FileDescriptor
 
 @dataclass(frozen=True)
 class Streams:
-    """Standard input, output and error; None: not given."""
+    """Standard input, output and error, and the caller's end of its attachment; None: not given."""
 
     stdin: FileDescriptor | None = None
     stdout: FileDescriptor | None = None
     stderr: FileDescriptor | None = None
+    attachment: FileDescriptor | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -20,8 +21,7 @@ class Streams:
 
     def duplicate(self) -> "Streams":
         """The same streams on descriptors of their own, for longer than the call that brought them; `close` them."""
-        copies = [None if item is None else _duplicate(item) for item in (self.stdin, self.stdout, self.stderr)]
-        return Streams(*copies)
+        return Streams(*(None if item is None else _duplicate(item) for item in self._all()))
 
     def close(self) -> None:
         """Close the descriptors. Idempotent."""
@@ -29,7 +29,10 @@ class Streams:
             item.close()
 
     def _given(self) -> list[FileDescriptor]:
-        return [item for item in (self.stdin, self.stdout, self.stderr) if item is not None]
+        return [item for item in self._all() if item is not None]
+
+    def _all(self) -> tuple[FileDescriptor | None, ...]:
+        return self.stdin, self.stdout, self.stderr, self.attachment
 
 
 def _duplicate(descriptor: FileDescriptor) -> FileDescriptor:

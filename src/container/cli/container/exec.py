@@ -13,11 +13,8 @@ def run(values: Values) -> int:
     """Run a further process in a running container; its exit code."""
     request = process.request(values, values.arguments)
     session = attach.Session(values.id, tty=values.tty, interactive=values.interactive, attached=not values.detach)
-    fds, parameters = session.streams()
-    call = {"id": values.id, "process": request, "wait": session.attached, **parameters}
-    events = client.stream("Containers.Exec", call, fds)
     try:
-        code = session.follow(events, Progress())
+        code = session.follow("Containers.Exec", {"process": request}, Progress())
     except ContainerError as error:
         if error.code is ErrorCode.NOT_FOUND:
             client.container(values.id)  # says so when it is the container that is missing

@@ -47,10 +47,11 @@ class RuntimeHandler(Runtime, name="io.container.Runtime"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncGenerator[ProcessEvent, None]:
         """See the interface."""
-        streams = Streams.duplicate(stdin, stdout, stderr)
+        streams = Streams.duplicate(stdin, stdout, stderr, attachment)
         with self._call():
             async with contextlib.aclosing(self._service.start(launch, streams, wait=wait)) as events:
                 async for event in events:
@@ -63,10 +64,11 @@ class RuntimeHandler(Runtime, name="io.container.Runtime"):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncGenerator[ProcessEvent, None]:
         """See the interface."""
-        streams = Streams.duplicate(stdin, stdout, stderr)
+        streams = Streams.duplicate(stdin, stdout, stderr, attachment)
         with self._call():
             async with contextlib.aclosing(self._service.exec(process, streams, wait=wait)) as events:
                 async for event in events:

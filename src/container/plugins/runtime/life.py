@@ -104,9 +104,9 @@ class Life:
         return self._status()
 
     def _status(self) -> ContainerStatus:
+        if self._init.oom_killed and self._init.exit_code:
+            self.error = internal("the container ran out of memory")
         reason = None if self.error is None else self.error.describe()
-        if self._init.oom_killed:
-            reason = "the container ran out of memory"
         return ContainerStatus(
             ContainerState.STOPPED, started_date=self._started_date, exit_code=self._init.exit_code, reason=reason
         )

@@ -35,6 +35,8 @@ class ContainerProcess:
         self.error: ContainerError | None = None
         self._guest: GuestProcess | None = None
         self._relay: Relay | None = None
+        if streams.attachment is not None:
+            streams.attachment.watch(self.detach)
 
     async def start(self, starting: "Awaitable[GuestProcess]", tee: "Tee | None" = None) -> None:
         """Await the agent's answer to a start request; `tee` is to get the output too.
@@ -56,6 +58,8 @@ class ContainerProcess:
         self._guest = guest
         self._relay = Relay(guest, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tee=tee)
         self.begun.set()
+        if streams.attachment is not None:
+            streams.attachment.tell(self._started())
 
     async def relay(self) -> None:
         """Move the streams until the process has ended and its output has reached the caller."""
@@ -88,6 +92,10 @@ class ContainerProcess:
         if self.exit_code is None and error is None:
             error = internal(f"process {self.id} ended, nobody knows how")
         self.error = error
+        if self.streams.attachment is not None:
+            if self.exit_code is not None:
+                self.streams.attachment.tell(self._ended())
+            self.streams.attachment.end(None if self.exit_code is not None else error)
         self.streams.close()
         self.begun.set()
         self.over.set()
@@ -115,7 +123,7 @@ class ContainerProcess:
         return self._guest, self._relay
 
     async def events(self, first: Progress, *, wait: bool) -> AsyncGenerator[ProcessEvent, None]:
-        """What the caller of Start or Exec hears. One that goes before the last event detaches.
+        """What the caller of Start or Exec hears. One that goes before the last event detaches, unless it is attached.
 
         Raises why the process did not run or how it got lost.
         """
@@ -124,13 +132,20 @@ class ContainerProcess:
             yield ProcessEvent(progress=first)
             await self.begun.wait()
             if self._guest is not None:
-                yield ProcessEvent(started=True, process=self.id)
+                yield self._started()
             if wait or self._guest is None:
                 await self.over.wait()
                 if self.exit_code is None or (self.error is not None and not wait):
                     raise self.error or ContainerError(ErrorCode.UNKNOWN, f"process {self.id} was lost")
-                yield ProcessEvent(exit_code=self.exit_code)
+                yield self._ended()
             complete = True
         finally:
-            if not complete:
+            if not complete and self.streams.attachment is None:
                 self.detach()
+
+    def _started(self) -> ProcessEvent:
+        return ProcessEvent(started=True, process=self.id)
+
+    def _ended(self) -> ProcessEvent:
+        told = self.error is None or self._guest is None  # one that did not begin: told by `start`
+        return ProcessEvent(exit_code=self.exit_code, reason=None if told else str(self.error))

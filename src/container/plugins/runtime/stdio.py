@@ -1,4 +1,4 @@
-"""The standard streams that a caller passed: this process's own duplicates of its descriptors."""
+"""What a caller passed to be attached to a process: this process's own duplicates of its descriptors."""
 
 import contextlib
 import os
@@ -6,13 +6,21 @@ import os
 from asyncvarlink import FileDescriptor
 
 from container.model.process import WindowSize
+from container.plugins.runtime.attachment import Attachment
 
 
 class Streams:
-    """Owns up to three descriptors; None is /dev/null for input, and nobody for output."""
+    """Owns up to three descriptors; None is /dev/null for input, and nobody for output. And the caller's attachment."""
 
-    def __init__(self, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None) -> None:
+    def __init__(
+        self,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        attachment: Attachment | None = None,
+    ) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.attachment = attachment
 
     @classmethod
     def duplicate(
@@ -20,6 +28,7 @@ class Streams:
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
     ) -> "Streams":
         """Duplicates of the descriptors of a call, which live only as long as the call. Raises OSError."""
         with contextlib.ExitStack() as stack:
@@ -28,6 +37,8 @@ class Streams:
             for name, descriptor in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
                 if descriptor is not None:
                     setattr(streams, name, os.dup(descriptor.fileno()))
+            if attachment is not None:
+                streams.attachment = Attachment(attachment)
             stack.pop_all()
             return streams
 
@@ -54,3 +65,5 @@ class Streams:
             setattr(self, name, None)
             if fd is not None:
                 os.close(fd)
+        if self.attachment is not None:
+            self.attachment.close()

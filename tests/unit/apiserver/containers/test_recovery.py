@@ -28,10 +28,13 @@ async def test_one_that_was_removed_with_its_run_still_is(house: House) -> None:
     await house.create(auto_remove=True)
     await house.start()
     await house.restart()
+    waiting = asyncio.ensure_future(house.service.wait("web"))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
     house.helpers["web"].exit(0)
-    async with asyncio.timeout(5):
-        while house.bundles():
-            await asyncio.sleep(0.001)
+    await asyncio.wait_for(waiting, 60)
+    assert house.bundles() == []
+    await house.service.wait("web")  # one that is not there
 
 
 async def test_one_whose_helper_ended_meanwhile_is_stopped_with_what_it_wrote(house: House) -> None:

@@ -13,6 +13,7 @@ from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal
 from container.model.container import ContainerState
+from container.model.event import ProcessEvent
 from container.model.mount import Mount
 from container.model.network import AttachmentConfiguration, AttachmentOptions
 from container.model.process import ProcessRequest
@@ -134,6 +135,16 @@ async def test_an_attached_start_gives_the_exit_code_when_the_container_is_stopp
     house.helpers["web"].exit(7)
     assert await running == 7
     assert await house.state() is STOPPED
+
+
+async def test_the_reason_of_an_end_goes_with_the_exit_code(house: House) -> None:
+    await house.create()
+    last: ProcessEvent | None = None
+    async with aclosing(house.service.start("web", Streams(), True)) as events:
+        async for last in events:
+            if last.started:
+                house.helpers["web"].exit(137, "the share failed")
+    assert last == ProcessEvent(exit_code=137, reason="the share failed")
 
 
 async def test_an_attached_run_that_is_removed_is_gone_when_the_exit_code_comes(house: House) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from asyncvarlink import FileDescriptor
 from support.fakeguest import install
 from support.launches import launch
 
@@ -16,6 +17,7 @@ from container.model.container import ContainerState
 from container.model.port import PublishPort
 from container.model.process import WindowSize
 from container.plugins.runtime import service as service_module
+from container.plugins.runtime.attachment import Attachment
 from container.plugins.runtime.service import RuntimeService
 from container.plugins.runtime.stdio import Streams
 from container.plugins.runtime.timeline import Timeline
@@ -371,3 +373,57 @@ async def test_memory_that_ran_out_is_the_reason(box):
     box.init.exit(137)
     assert codes(await task) == [137]
     assert "memory" in box.status_file()["reason"]
+
+
+def replies(connection):
+    """Every message on an attachment until it ends."""
+    data = b""
+    with connection:
+        connection.settimeout(20)
+        while chunk := connection.recv(4096):
+            data += chunk
+    return [json.loads(message) for message in data.split(b"\0")[:-1]]
+
+
+async def attached(box, **streams):
+    """A run that a caller is attached to, which has lost its connection to the API server; the caller's end."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        attachment = Attachment(FileDescriptor(theirs.fileno()))
+    events = box.service.start(launch(), Streams(**streams, attachment=attachment), wait=True)
+    async with contextlib.aclosing(events):
+        async for event in events:
+            if event.started:
+                break
+    return ours
+
+
+async def test_an_attached_caller_hears_of_the_end_without_the_api_server(box):
+    read, write = os.pipe()
+    ours = await attached(box, stdout=write)
+    box.init.exit(7)
+    await box.until(ContainerState.STOPPED)
+    started, ended, last = await asyncio.to_thread(replies, ours)
+    assert started == {"parameters": {"event": {"started": True, "process": "box"}}, "continues": True}
+    assert ended == {"parameters": {"event": {"exitCode": 7}}, "continues": True}
+    assert last == {"parameters": {}}
+    assert os.read(read, 100) == b"hello\n"
+
+
+async def test_an_attached_caller_hears_why_the_process_was_ended(box, monkeypatch):
+    monkeypatch.setattr(service_module, "KILL_DEADLINE", 0.05)
+    box.guest.obeys = ()
+    ours = await attached(box)
+    await box.service.stop(9, 0)
+    ended = (await asyncio.to_thread(replies, ours))[1]["parameters"]["event"]
+    assert ended["exitCode"] == 137
+    assert "switched off" in ended["reason"]
+
+
+async def test_closing_the_attachment_detaches(box):
+    read, write = os.pipe()
+    ours = await attached(box, stdout=write)
+    assert await asyncio.to_thread(os.read, read, 100) == b"hello\n"
+    ours.close()
+    assert await asyncio.to_thread(os.read, read, 100) == b""  # let go
+    assert box.service.status().state is ContainerState.RUNNING
