@@ -42,8 +42,10 @@ class PartialStore:
         limit, found = time.time() - seconds, []
         for path, status in self._others(keep):
             if status.st_mtime <= limit:
-                found.append(atomic.sibling(path))
-                os.rename(path, found[-1])
+                aside = atomic.sibling(path)
+                with contextlib.suppress(FileNotFoundError):  # a download that is ending gave it up
+                    os.rename(path, aside)
+                    found.append(aside)
         return found
 
     def remove(self, paths: Iterable[str]) -> int:
@@ -85,12 +87,17 @@ class Partial:
         self._listeners: set[int] = set()
 
     def adopt(self) -> bool:
-        """Take the blob from the content store, if somebody has put it there meanwhile."""
+        """Take the blob from the content store, if somebody has put it there meanwhile; the file here goes."""
         with contextlib.suppress(OSError):
             if os.stat(self._final).st_size == self.descriptor.size:
+                self.discard()  # else `commit` would put it in the place of the blob
                 self.received, self.complete = self.descriptor.size, True
                 self.notify()
         return self.complete
+
+    def is_gone(self) -> bool:
+        """Whether the blob was complete and was removed from the content store since."""
+        return self.complete and not os.path.exists(self.path) and not os.path.exists(self._final)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -175,7 +182,7 @@ class Partial:
             os.rename(self.path, self._final)
         except FileNotFoundError:
             if not os.path.exists(self._final):
-                raise internal(f"blob {self.descriptor.digest} disappeared from the image store") from None
+                raise self.gone() from None
         except OSError as error:
             raise self._cannot_store(error) from error
 
@@ -195,49 +202,61 @@ class Partial:
         with self._lock:
             self._listeners.add(event)
         try:
-            fd = self._open()
-            try:
-                yield _Tail(self, fd, event, cancellation).read
-            finally:
-                os.close(fd)
+            with contextlib.closing(_Tail(self, event, cancellation)) as tail:
+                yield tail.read
         finally:
             with self._lock:
                 self._listeners.discard(event)
             os.close(event)
 
-    def _open(self) -> int:
+    def open(self) -> int:
+        """A descriptor that reads what was received; -1 when it is not there any more."""
         for path in (self.path, self._final):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # the download comes later
-        except OSError as error:
-            raise self._cannot_store(error) from error
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._cannot_store(error) from error
+        return -1
+
+    def gone(self) -> ContainerError:
+        """That the blob was complete and is not there any more."""
+        return internal(f"blob {self.descriptor.digest} disappeared from the image store")
 
     def _cannot_store(self, error: OSError) -> ContainerError:
         return internal(f"cannot store blob {self.descriptor.digest}: {error.strerror}")
 
 
 class _Tail:
-    def __init__(self, partial: Partial, fd: int, event: int, cancellation: Cancellation) -> None:
+    def __init__(self, partial: Partial, event: int, cancellation: Cancellation) -> None:
         self._partial = partial
-        self._fd = fd
+        self._fd = -1  # opened when there is something to read: until then it may be another download's file
         self._event = event
         self._cancellation = cancellation
         self._position = 0
 
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
     def read(self, count: int) -> bytes:
         partial = self._partial
         while True:
+            complete, error = partial.complete, partial.error  # before `received`: then that is all there will be
             available = partial.received - self._position
-            if available > 0:
+            if available > 0 and self._fd < 0:
+                self._fd = partial.open()
+            if available > 0 and self._fd >= 0:
                 data = os.pread(self._fd, min(count, available), self._position)
                 self._position += len(data)
                 return data
-            if partial.complete:
+            if complete and available > 0:
+                raise partial.gone()
+            if complete:
                 return b""
-            if partial.error is not None:
-                raise _unread(partial.error)
+            if error is not None:
+                raise _unread(error)
             self._cancellation.wait_for(self._event, select.POLLIN)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._event)

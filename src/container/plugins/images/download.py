@@ -83,7 +83,7 @@ class Downloads:
     def join(self, repository: Repository, blob: Descriptor, slots: asyncio.Semaphore) -> Iterator[Share]:
         """A share in the download of a blob, which starts as soon as `slots` has room, unless it is under way."""
         download = self._current.get(blob.digest)
-        if download is None:
+        if download is None or download.partial.is_gone():
             partial = Partial(self._partials, blob, self._content.path(blob.digest))
             download = self._current[blob.digest] = _Download(partial)
         elif download.partial.descriptor.size != blob.size:
