@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "now.h"
 #include "udp.h"
 
 enum { EVENTS = 128, ACCEPTS = 64, PAUSE_MS = 100 };
@@ -17,8 +18,8 @@ struct relay {
     struct listener *listeners;
     size_t listener_count;
     size_t open, limit;
-    bool paused;  /* no listener is watched */
-    bool starved; /* because the system is short of something: try again after a while */
+    bool paused;     /* no listener is watched */
+    int64_t starved; /* because the system is short of something: when to try again; 0: it is not */
     struct pipe_pool pool;
     struct conn *queue; /* connections to pump */
     struct udp *udp;
@@ -35,7 +36,8 @@ static bool accepts(const struct listener *listener) {
 }
 
 static void pause_accepting(struct relay *relay, bool starved) {
-    relay->starved |= starved;
+    if (starved)
+        relay->starved = now_ms() + PAUSE_MS;
     if (relay->paused)
         return;
     relay->paused = true;
@@ -45,7 +47,8 @@ static void pause_accepting(struct relay *relay, bool starved) {
 }
 
 static void resume_accepting(struct relay *relay) {
-    relay->paused = relay->starved = false;
+    relay->paused = false;
+    relay->starved = 0;
     for (size_t i = 0; i < relay->listener_count; i++)
         if (accepts(&relay->listeners[i]) && watch_listener(relay, &relay->listeners[i], EPOLL_CTL_ADD) < 0) {
             pause_accepting(relay, true);
@@ -128,7 +131,7 @@ static bool dispatch(struct relay *relay, const struct epoll_event *events, int 
 static int next_timeout(const struct relay *relay, int expiry) {
     if (relay->queue != NULL)
         return 0;
-    return relay->starved && (expiry < 0 || expiry > PAUSE_MS) ? PAUSE_MS : expiry;
+    return relay->starved != 0 && (expiry < 0 || expiry > PAUSE_MS) ? PAUSE_MS : expiry;
 }
 
 static int loop(struct relay *relay) {
@@ -143,7 +146,7 @@ static int loop(struct relay *relay) {
         if (!dispatch(relay, events, count < 0 ? 0 : count))
             return 0;
         pump_queue(relay);
-        bool recovered = relay->starved ? count == 0 : true;
+        bool recovered = relay->starved == 0 || now_ms() >= relay->starved;
         if (relay->paused && recovered && relay->open < relay->limit)
             resume_accepting(relay);
     }

@@ -6,14 +6,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-void sessions_now(struct sessions *table) {
-    struct timespec now;
+#include "now.h"
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    table->now = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+void sessions_now(struct sessions *table) {
+    table->now = now_ms();
 }
 
 void sessions_init(struct sessions *table, int epoll, size_t limit) {

@@ -230,6 +230,34 @@ def test_running_out_of_descriptors_turns_clients_away_and_recovers(lab: Lab) ->
         assert client.recv(5) == b"again"
 
 
+def test_clients_are_taken_again_also_while_others_keep_it_busy(lab: Lab) -> None:
+    assert lab.relay.pid is not None
+    limits = resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE)
+    over = threading.Event()
+
+    def talk(client: socket.socket) -> None:
+        while not over.is_set():
+            client.sendall(b"x")
+            client.recv(1)
+
+    with lab.connect(ECHO) as busy:
+        talker = threading.Thread(target=talk, args=(busy,))
+        talker.start()
+        try:
+            resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # each new one is above
+            with lab.connect(ECHO) as client:
+                client.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+            resource.prlimit(lab.relay.pid, resource.RLIMIT_NOFILE, limits)
+            with lab.connect(ECHO) as client:
+                client.sendall(b"again")
+                assert client.recv(5) == b"again"
+        finally:
+            over.set()
+            talker.join()
+
+
 def test_nothing_listens_before_the_relay_starts() -> None:
     with bind_ports([published(80)]) as bound, socket.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(bound.sockets[0][0].getsockname())
