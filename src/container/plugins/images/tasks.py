@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -21,31 +21,42 @@ from container.oci.pipes import Cancellation
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MAX_THREADS = 128  # started as needed; one that waits for a client's pipe must not keep others from working
 _INTERVAL = 0.1
 
-_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="images")
+# Started as needed. What waits, for a client's pipe or for bytes of a registry, must never keep out what it waits for.
+_short = ThreadPoolExecutor(32, thread_name_prefix="short")
+_long = ThreadPoolExecutor(4096, thread_name_prefix="long")
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a blocking function that takes no cancellation: a short one."""
-    with Cancellation() as cancellation:
-        return await cancellable(cancellation, lambda: function(*args, **kwargs))
+    """Run a blocking function that waits for nobody and takes no cancellation: a short one."""
+    return await _ended(_short.submit(function, *args, **kwargs), lambda: None)
 
 
 async def cancellable(cancellation: Cancellation, function: Callable[[], T]) -> T:
     """Run a blocking function; cancelling sets `cancellation` and waits for the function to heed it."""
-    future = asyncio.get_running_loop().run_in_executor(_threads, function)
+    return await _ended(_long.submit(function), cancellation.set)
+
+
+async def _ended(work: Future[T], stop: Callable[[], None]) -> T:
+    """The result of work in a thread; cancelled, ask it to stop and wait for its end, unless it has not begun."""
+    future = asyncio.wrap_future(work)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        cancellation.set()
-        while not future.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()  # seen: the caller gets the cancellation
+        if not work.cancel():
+            stop()
+        await _settled(future)
         raise
+
+
+async def _settled(future: asyncio.Future[T]) -> None:
+    """Wait for the end of something that was told to end; being cancelled meanwhile, once more, changes nothing."""
+    while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()  # seen: what ends the caller is something else
 
 
 async def events(work: Callable[[Callable[[T], None]], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
@@ -59,8 +70,7 @@ async def events(work: Callable[[Callable[[T], None]], Coroutine[Any, Any, T]]) 
         yield task.result()
     finally:
         task.cancel()
-        while not task.done():
-            await asyncio.wait([task])
+        await _settled(task)
 
 
 async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,0 +1,58 @@
+"""The image store when much goes on at once: who waits for a client or a registry does not keep others waiting."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from support.fakeregistry import FakeRegistry, trickle
+from support.ociarchive import ImageFiles, member, tar
+from unit.plugins.images.test_pull import AMD64, BLOBS, Shop, layer_digest, shop_at
+
+MANY = 140  # more than the threads that may wait
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with shop_at(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as found:
+        yield found
+
+
+async def test_loads_that_wait_for_their_clients_keep_nobody_waiting(shop: Shop, registry: FakeRegistry) -> None:
+    reference = registry.add("app", "1", ImageFiles([tar(member("a", b"1"))]))
+    reader, writer = os.pipe()
+    loads = [asyncio.create_task(shop.service.load(reader, False, lambda _: None)) for _ in range(MANY)]
+    try:
+        async with asyncio.timeout(60):
+            assert await shop.names() == []
+            await shop.service.prune(every=True)
+            await shop.pull(reference)
+    finally:
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+        os.close(reader)
+        os.close(writer)
+
+
+async def test_builds_that_wait_for_their_downloads_leave_these_the_means(shop: Shop, registry: FakeRegistry) -> None:
+    go_on = threading.Event()
+    layers = [tar(member(f"{number}", os.urandom(5000))) for number in range(MANY)]
+    for layer in layers:
+        registry.fail(BLOBS + layer_digest(layer), trickle(go_on, 10))
+    references = [registry.add("app", f"{number}", ImageFiles([layer])) for number, layer in enumerate(layers)]
+    pulls = [asyncio.create_task(shop.pull(reference, AMD64)) for reference in references]
+    async with asyncio.timeout(100):
+        while registry.count(BLOBS) < 2 * MANY:  # config and layer of each
+            await asyncio.sleep(0.05)
+        go_on.set()
+        await asyncio.gather(*pulls)
+    assert len(await shop.names()) == MANY
