@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 
-from container.errors import ContainerError, internal, invalid_state, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
 from container.model import codec
 from container.model.container import ContainerState, ContainerStatus
 from container.model.event import ProcessEvent, Progress
@@ -83,7 +83,10 @@ class RuntimeService:
         status = await life.live()
         await self._flush(life, init)
         self._end(status)
-        init.finish(life.error)
+        error = life.error
+        if error is not None and error.code is ErrorCode.INTERRUPTED:  # for callers that means a helper that is gone
+            error = internal(error.describe())
+        init.finish(error)
 
     async def _flush(self, life: Life, init: ContainerProcess) -> None:
         """Let the caller read what the process wrote, however slowly, unless the container was told to stop."""

@@ -251,6 +251,17 @@ async def test_a_machine_that_dies_gives_its_reason_to_callers_and_status(box):
     assert "exitCode" not in box.status_file()
 
 
+async def test_a_machine_that_dies_while_it_boots_is_told_from_a_helper_that_does(box):
+    box.guest.booted.clear()
+    task = box.begin()
+    while "started" not in box.machine.log:
+        await asyncio.sleep(0.01)
+    box.machine.died.set_result("QEMU was ended by SIGKILL")
+    with pytest.raises(ContainerError, match="QEMU was ended by SIGKILL") as caught:
+        await task
+    assert caught.value.code is ErrorCode.INTERNAL
+
+
 async def test_a_step_that_fails_while_booting_is_the_error_and_everything_is_let_go(box):
     box.guest.refuse["write_files"] = ContainerError(ErrorCode.INTERNAL, "no space left")
     events = box.service.start(launch(), Streams(), wait=False)
