@@ -29,7 +29,7 @@ static const struct {
     {"random.reseed", op_reseed},      {"copy.in", op_copy_in},       {"copy.out", op_copy_out},
     {"tree.export", op_export},        {"tree.layer", op_layer},      {"tree.changes", op_changes},
     {"share.replay", op_replay},       {"kernel.log", op_kernel_log}, {"socket.listen", op_listen},
-    {"socket.connect", op_connect},    {"shutdown", op_shutdown},
+    {"socket.connect", op_connect},    {"volume.fill", op_fill},      {"shutdown", op_shutdown},
 };
 
 static void send_json(uint8_t kind, uint32_t number, json_t *message) {

@@ -16,6 +16,7 @@ typedef int (*operation)(uint32_t number, const json_t *args, json_t **result, s
 
 int op_rootfs(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_volumes(uint32_t number, const json_t *args, json_t **result, struct err *e);
+int op_fill(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_files(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_network(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_sysctl(uint32_t number, const json_t *args, json_t **result, struct err *e);

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "modules.h"
 #include "root.h"
+#include "rootfs.h"
 #include "tree.h"
 #include "unmount.h"
 
@@ -122,6 +123,18 @@ static int populate(int root, int volume, const char *destination, struct err *e
     if (image >= 0)
         close(image);
     return status < 0 ? err_code(e, NULL, -status, "failed to fill the volume at %s: %s", destination, why.text) : 0;
+}
+
+int op_fill(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    const char *name = args_string(args, "name", "");
+    int root = rootfs_fd(e);
+    (void)number, (void)result;
+    int volume = root < 0 ? root : volume_open(name);
+    if (volume < 0)
+        return root < 0 ? root : err_set(e, -volume, "failed to open the volume %.64s", name);
+    int status = populate(root, volume, args_string(args, "destination", ""), e);
+    close(volume);
+    return status;
 }
 
 static int bind_at(int root, int source, bool directory, unsigned attributes, const char *destination) {

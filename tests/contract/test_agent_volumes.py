@@ -112,6 +112,20 @@ async def test_a_volume_with_files_is_left_alone(isolated: Connect, filled_root:
     assert os.listdir(target) == ["mine"]
 
 
+async def test_a_volume_can_be_filled_without_a_container(plain: Connect, filled_root: Path, tmp_path: Path) -> None:
+    target = volume(tmp_path, "data")
+    async with plain() as guest:
+        with pytest.raises(GuestError, match="no root file system"):
+            await guest.fill_volume("data", "/data")
+        await guest.mount_rootfs(RootfsSpec(directory=str(filled_root), upper=None))
+        await guest.fill_volume("data", "/no/such")
+        assert os.listdir(target) == []
+        await guest.fill_volume("data", "/data")
+        check_filled(target)
+        with pytest.raises(GuestError, match="failed to open the volume"):
+            await guest.fill_volume("../data", "/data")
+
+
 async def test_one_file_of_a_volume_can_be_bound_read_only(
     isolated: Connect, busybox_root: Path, tmp_path: Path
 ) -> None:

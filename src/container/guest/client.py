@@ -118,6 +118,10 @@ class GuestClient:
         if volumes:
             await self._call("volumes.mount", timeout, volumes=codec.encode(list(volumes)))
 
+    async def fill_volume(self, name: str, destination: str, *, timeout: float | None = None) -> None:
+        """Fill a mounted volume, if it is empty, with what the root file system has at `destination`."""
+        await self._call("volume.fill", timeout, name=name, destination=destination)
+
     async def configure_network(self, interfaces: Sequence[InterfaceSpec], *, timeout: float | None = None) -> None:
         """Bring up lo and the interfaces; waits for each MAC to appear."""
         await self._call("network.configure", timeout, interfaces=codec.encode(list(interfaces)))

@@ -37,7 +37,6 @@ BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
 BOOT_DEADLINE = 12.0
 REQUEST_DEADLINE = 20.0
-FIRST_USE_DEADLINE = 60.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
 POWER_OFF_DEADLINE = 1.0
@@ -167,6 +166,10 @@ class Life:
             return None
         from container.plugins.runtime import storage
 
+        if unprepared := storage.unprepared(self._launch.configuration.mounts):
+            from container.plugins.runtime.prepare import prepare
+
+            await prepare(self._launch, unprepared, self._bundle, self._cache, self._group)
         attached = await stack.enter_async_context(storage.attach(self._launch.configuration, self._bundle))
         self._timeline.mark("volumes attached")
         return attached
@@ -243,10 +246,11 @@ class Life:
         from container.plugins.runtime import guestplan
 
         configuration, streams = self._launch.configuration, self._init.streams
+        deadline = self.speed * (REQUEST_DEADLINE if self._storage is None else plan.FIRST_USE_DEADLINE)
         async with contextlib.AsyncExitStack() as stack:
             if self._storage is not None:
                 configuration = replace(configuration, mounts=self._storage.mounts)
-                await stack.enter_async_context(self._storage.first_use(FIRST_USE_DEADLINE * self.speed))
+                await stack.enter_async_context(self._storage.first_use(deadline))
             await self._init.start(
                 guest.start_init(
                     configuration.id,
@@ -254,7 +258,7 @@ class Life:
                     guestplan.container(configuration, self._forwards),
                     stdin=streams.stdin is not None,
                     size=streams.window(),
-                    timeout=REQUEST_DEADLINE * self.speed,
+                    timeout=deadline,
                 ),
                 tee,
             )

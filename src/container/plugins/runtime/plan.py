@@ -8,6 +8,7 @@ from container.model.launch import Launch
 from container.vm.spec import Disk, Nic, Share, VMSpec
 
 IMAGE, UPPER = "image", "upper"  # serials of the disks
+FIRST_USE_DEADLINE = 300.0  # seconds, times the accelerator's `speed`, in which volumes are filled from the image
 MEMORY_OVERHEAD = 128 << 20  # bytes for the guest's kernel and agent, on top of what the container gets
 
 

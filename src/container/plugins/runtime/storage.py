@@ -11,8 +11,8 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LOCK_PATIENCE, LOCK_PAUSE = 2.0, 0.1  # seconds
 FIRST_USE_LOCK = "first-use.lock"  # beside the volume's directory
+FILLING = ".container-filling"  # in it, while it is being filled (guest/src/tree.c)
 CACHED = {"cached", "delegated"}
 
 
@@ -109,6 +110,27 @@ async def attach(configuration: ContainerConfiguration, bundle: str) -> AsyncIte
         yield storage
 
 
+def unprepared(mounts: Sequence[Mount]) -> list[Mount]:
+    """The volumes among the mounts that are read-only and must be written to before, as ones that can be written."""
+    writable = {mount.source for mount in mounts if not _is_read_only(mount)}
+    return [
+        replace(mount, options=[option for option in mount.options if option != "ro"])
+        for mount in mounts
+        if mount.kind == "volume" and mount.source not in writable and _needs_writing(mount)
+    ]
+
+
+def _needs_writing(mount: Mount) -> bool:
+    """What cannot be looked at does not: who attaches it says why."""
+    try:
+        if mount.detail.get("format", BLOCK_FORMAT) == BLOCK_FORMAT:
+            return ext4.needs_writing(mount.source)
+        names = os.listdir(mount.source)
+    except OSError:
+        return False
+    return "nocopy" not in mount.options and (not names or FILLING in names)
+
+
 def serial(volume: str) -> str:
     """The serial of a volume's disk: 20 bytes is what virtio-blk has room for."""
     return f"vol-{hashlib.sha256(volume.encode()).hexdigest()[:16]}"
@@ -121,7 +143,7 @@ async def _add_disk(storage: Storage, stack: contextlib.AsyncExitStack, mount: M
     if all(item.name != name for item in storage.volumes):  # else it is mounted a second time
         stack.callback(os.close, await _patiently(lambda: _lock(mount.source, volume), LOCK_PATIENCE))
         wanted = [_is_read_only(item) for item in mounts if item.source == mount.source]
-        read_only = all(wanted) and not ext4.needs_writing(mount.source)
+        read_only = all(wanted)
         storage.disks.append(Disk(mount.source, number, read_only=read_only, discard=not read_only))
         storage.volumes.append(VolumeSpec(name, "block", number, read_only))
     storage.mounts.append(_bind(name, mount))

@@ -10,7 +10,8 @@ from support.launches import launch
 from container.errors import ContainerError, ErrorCode
 from container.model.mount import Mount
 from container.plugins.runtime import storage
-from container.plugins.runtime.storage import Storage
+from container.plugins.runtime.storage import FILLING, Storage, unprepared
+from container.store import ext4
 
 
 async def test_first_uses_of_a_directory_follow_each_other(tmp_path: Path) -> None:
@@ -56,3 +57,28 @@ async def test_a_disk_is_one_machines_at_a_time(tmp_path: Path, monkeypatch: pyt
                 pass
     async with storage.attach(configuration, str(tmp_path)) as attached:
         assert [disk.path for disk in attached.disks] == [str(image)]
+
+
+def test_what_must_be_written_to_before_it_is_read_only(tmp_path: Path) -> None:
+    """A disk that is new, a directory that is empty or half full; not what the container may write to anyway."""
+
+    def mount(name: str, *options: str, format: str = "directory") -> Mount:
+        return Mount("volume", str(tmp_path / name), f"/{name}", list(options), {"name": name, "format": format})
+
+    ext4.make(str(tmp_path / "new"), 64 << 20)
+    for name, file in (("empty", None), ("half", FILLING), ("full", "file")):
+        (tmp_path / name).mkdir()
+        if file is not None:
+            (tmp_path / name / file).touch()
+    found = unprepared(
+        [
+            mount("new", "ro", format="ext4"),
+            mount("empty", "ro"),
+            mount("half", "z", "ro"),
+            mount("full", "ro"),
+            mount("gone", "ro"),
+        ]
+    )
+    assert found == [mount("new", format="ext4"), mount("empty"), mount("half", "z")]
+    assert unprepared([mount("empty", "ro"), mount("empty"), mount("half", "ro", "nocopy")]) == []
+    assert unprepared([Mount("virtiofs", str(tmp_path / "empty"), "/x", ["ro"])]) == []
