@@ -112,11 +112,18 @@ async def test_frames_with_another_sender_do_not_pass(pair: Pair) -> None:
         "an IP address of elsewhere": frames.udp(MAC_A, MAC_B, "8.8.8.8", IP_B, b"evil"),
         "an unknown protocol": frames.ethernet(MAC_A, MAC_B, 0x88B5, b"evil"),
         "a VLAN": frames.ethernet(MAC_A, MAC_B, 0x8100, b"\0\5\x08\0evil"),
+        "a VLAN with its own address": frames.tagged(frames.udp(MAC_A, MAC_B, IP_A, IP_B, b"evil"), 5),
+        "a tag without a VLAN": frames.tagged(frames.udp(MAC_A, MAC_B, IP_A, IP_B, b"evil"), 0),
         "a bridge's protocol": frames.ethernet(MAC_A, MAC_B, 38, b"\x42\x42\3evil"),
     }
     for what, frame in spoofed.items():
         pair.says(frame)
         assert not pair.hears(lambda frame: b"evil" in frame), what
+
+
+async def test_nobody_decides_where_multicast_goes(pair: Pair) -> None:
+    pair.says(frames.igmp_query(MAC_A, IP_A))
+    assert not pair.hears(lambda frame: frame[12:14] == b"\x08\0" and frame[23] == 2)
 
 
 async def test_nobody_can_answer_arp_for_another(pair: Pair) -> None:
@@ -143,6 +150,7 @@ async def test_nobody_can_be_another_or_the_router_with_ipv6(pair: Pair) -> None
     honest = frames.neighbour_advertisement(ipv6, MAC_A)
 
     def is_icmpv6(frame: bytes) -> bool:
+        frame = frame[:12] + frame[12:].removeprefix(b"\x81\0\0\0")
         return frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[6:12].hex(":") == MAC_A
 
     spoofed = {
@@ -151,7 +159,9 @@ async def test_nobody_can_be_another_or_the_router_with_ipv6(pair: Pair) -> None
         "is another": frames.icmpv6(MAC_A, other, "ff02::1", honest),
         "is elsewhere": frames.icmpv6(MAC_A, "2001:db8::1", "ff02::1", honest),
         "is a router": frames.icmpv6(MAC_A, link_local, "ff02::1", frames.router_advertisement(MAC_A)),
+        "asks for members": frames.icmpv6(MAC_A, link_local, "ff02::1", frames.mld_query()),
     }
+    spoofed |= {f"{what}, in a tag": frames.tagged(frame, 0) for what, frame in spoofed.items()}
     for what, frame in spoofed.items():
         pair.says(frame)
         assert not pair.hears(is_icmpv6), what

@@ -26,10 +26,19 @@ def arp(source: str, operation: int, sender: tuple[str, str], target: str, to: s
 def udp(source_mac: str, target_mac: str, source: str, target: str, data: bytes) -> bytes:
     """A datagram over IPv4 from port 9 to port 9, without a UDP checksum."""
     body = struct.pack("!HHHH", 9, 9, 8 + len(data), 0) + data
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 1, 0, 64, 17, 0, socket.inet_aton(source),
-                       socket.inet_aton(target))  # fmt: skip
-    head = head[:10] + _checksum(head).to_bytes(2, "big") + head[12:]
-    return ethernet(source_mac, target_mac, 0x0800, head + body)
+    return _ipv4(source_mac, target_mac, 17, source, target, body)
+
+
+def igmp_query(source_mac: str, source: str) -> bytes:
+    """Who is in a multicast group? (RFC 2236)"""
+    body = struct.pack("!BBH4x", 0x11, 100, 0xFFFF ^ 0x1164)
+    return _ipv4(source_mac, "01:00:5e:00:00:01", 2, source, "224.0.0.1", body)
+
+
+def tagged(frame: bytes, vlan: int) -> bytes:
+    """The frame with a VLAN tag (IEEE 802.1Q)."""
+    macs = len(HEADER) + 12
+    return frame[:macs] + struct.pack("!HH", 0x8100, vlan) + frame[macs:]
 
 
 def icmpv6(source_mac: str, source: str, target: str, message: bytes, to: str = "33:33:00:00:00:01") -> bytes:
@@ -49,6 +58,11 @@ def router_advertisement(mac: str) -> bytes:
     return struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + b"\1\1" + _mac(mac)
 
 
+def mld_query() -> bytes:
+    """The same for IPv6 (RFC 2710)."""
+    return struct.pack("!BBHHH16x", 130, 0, 0, 1000, 0)
+
+
 def receive(tap: int, wanted: Callable[[bytes], bool], timeout: float = 30.0) -> bytes | None:
     """The next frame, without its virtio-net header, that is `wanted`."""
     deadline = time.monotonic() + timeout
@@ -56,6 +70,13 @@ def receive(tap: int, wanted: Callable[[bytes], bool], timeout: float = 30.0) ->
         if select.select([tap], [], [], left)[0] and wanted(frame := os.read(tap, 65536)[len(HEADER) :]):
             return frame
     return None
+
+
+def _ipv4(source_mac: str, target_mac: str, protocol: int, source: str, target: str, body: bytes) -> bytes:
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, protocol, 0) + addresses
+    head = head[:10] + _checksum(head).to_bytes(2, "big") + head[12:]
+    return ethernet(source_mac, target_mac, 0x0800, head + body)
 
 
 def _mac(text: str) -> bytes:

@@ -77,7 +77,11 @@ table inet container {{
 
 
 def guards(ports: Iterable[Port]) -> str:
-    """Who may say what on which bridge port; nothing passes from a tap that is not among `ports`."""
+    """Who may say what on which bridge port; nothing passes from a tap that is not among `ports`.
+
+    Nor does a frame with a VLAN tag: what is in it would be looked at only in part, and a receiver takes off that of
+    VLAN 0 (IEEE 802.1Q, priority-tagged frames).
+    """
     ports = list(ports)
     chains = "".join(_chain(port) for port in ports)
     return f"""table bridge container
@@ -88,6 +92,7 @@ table bridge container {{
 {_elements(ports)}  }}
   chain ingress {{
     type filter hook prerouting priority -300; policy accept;
+    iifname "tap*" ether type != {{ arp, ip, ip6 }} drop
     iifname vmap @ports
     iifname "tap*" drop
   }}
@@ -115,13 +120,14 @@ def _elements(ports: list[Port]) -> str:
 def _chain(port: Port) -> str:
     """ARP (RFC 826), neighbour discovery (RFC 4861) and IP, each only with the port's own addresses as the sender.
 
-    `@th,64,128` is the target of a neighbour advertisement, or solicitation.
+    `@th,64,128` is the target of a neighbour advertisement, or solicitation. Who asks for the members of multicast
+    groups (IGMP, MLD) would decide where the bridge sends these, neighbour solicitations among them: no container does.
     """
     sources = [address for address in (port.ipv6, port.link_local) if address is not None]
     ipv6 = ""
     if sources:
         targets = ", ".join(f"{int(address):#x}" for address in sources)
-        ipv6 = f"""    icmpv6 type {{ nd-router-advert, nd-redirect }} drop
+        ipv6 = f"""    icmpv6 type {{ nd-router-advert, nd-redirect, mld-listener-query }} drop
     icmpv6 type nd-neighbor-advert @th,64,128 != {{ {targets} }} drop
     ip6 saddr {{ {", ".join(map(str, sources))} }} accept
     ip6 saddr :: icmpv6 type nd-neighbor-solicit @th,64,128 {{ {targets} }} accept
@@ -131,6 +137,7 @@ def _chain(port: Port) -> str:
     ether saddr != {port.mac_address} drop
     ether type arp arp saddr ether {port.mac_address} arp saddr ip {port.ipv4} accept
     ether type arp arp operation request arp saddr ether {port.mac_address} arp saddr ip 0.0.0.0 accept
+    igmp type membership-query drop
     ip saddr {port.ipv4} accept
 {ipv6}    drop
   }}

@@ -55,5 +55,5 @@ def test_what_is_behind_the_uplink_is_closed_unless_it_is_the_host_and_that_is_a
 
 def test_a_port_without_ipv6_may_not_speak_it() -> None:
     rules = guards([Port("tap2", "f2:00:00:00:00:02", IPv4Address("192.168.64.2"))])
-    assert "ip6" not in rules
+    assert "ip6 saddr" not in rules
     assert "fe80" in guards([replace(port(2), ipv6=IPv6Address("fd00::5"))])
