@@ -18,6 +18,7 @@ from support.system import make_ordinary_user
 from container.api.network import Lease
 from container.errors import ContainerError, ErrorCode
 from container.linux.netns import Namespace
+from container.plugins.network.dns.zone import HOST_NAME
 
 MAC_A, MAC_B = "f2:00:00:00:00:0a", "f2:00:00:00:00:0b"
 IP_A, IP_B, GATEWAY = "192.168.64.2", "192.168.64.3", "192.168.64.1"
@@ -211,6 +212,10 @@ async def test_a_name_is_one_containers(host: Helper) -> None:
                 async with host.attached("c", **options):
                     pass
             assert caught.value.code is ErrorCode.EXISTS
+    for options in ({"hostname": "Host.Container.Internal."}, {"aliases": [HOST_NAME]}):
+        with pytest.raises(ContainerError, match=r'already exist: \["host\.container\.internal\."\]'):
+            async with host.attached("c", **options):
+                pass
     async with host.attached("c", hostname="a"):
         pass
     await host.stop()

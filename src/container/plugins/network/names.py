@@ -12,7 +12,7 @@ from container.model.network import AttachmentOptions
 from container.plugins.network.dns.forward import Forwarder
 from container.plugins.network.dns.resolvers import Resolvers
 from container.plugins.network.dns.server import NameServer
-from container.plugins.network.dns.zone import Host, Zone
+from container.plugins.network.dns.zone import HOST_NAME, Host, Zone
 from container.plugins.network.leases import Lease
 from container.plugins.network.plan import BRIDGE, Plan
 
@@ -55,12 +55,12 @@ class Names:
         self._server.changed()
 
     def check_free(self, leases: Iterable[Lease], container: str, options: AttachmentOptions) -> None:
-        """Raise ContainerError(exists) when another container has a name that would be this one's.
+        """Raise ContainerError(exists) when another container, or the host, has a name that would be this one's.
 
         Aliases may be shared: their answer is everyone's address.
         """
         others = [lease for lease in leases if lease.container != container]
-        hostnames = {form for lease in others for form in self._zone.forms(lease.hostname)}
+        hostnames = {HOST_NAME} | {form for lease in others for form in self._zone.forms(lease.hostname)}
         aliases = {form for lease in others for alias in lease.aliases for form in self._zone.forms(alias)}
         taken = [options.hostname] if not (hostnames | aliases).isdisjoint(self._zone.forms(options.hostname)) else []
         taken += [alias for alias in options.aliases if not hostnames.isdisjoint(self._zone.forms(alias))]
