@@ -251,6 +251,17 @@ async def test_a_veth_uplink_reaches_further_than_the_host_and_leaves_nothing(fa
     assert "ctr" not in links
 
 
+async def test_a_veth_uplink_takes_no_route_of_the_hosts() -> None:
+    with nethelper.host(user_of("root")) as host:
+        await host.start("--variant", "veth", "--subnet", "10.99.0.0/25")
+        with pytest.raises(ContainerError, match=r"10\.99\.0\.0/25 overlaps 10\.99\.0\.0/24, which this host reaches"):
+            async with host.attached("a"):
+                pass
+        with netlab.Namespace.of(host.host) as on_host:
+            assert "10.99.0.0/25" not in netlab.output(on_host, "ip", "route")
+        await host.stop()
+
+
 async def test_ipv6_passes_a_veth_uplink_where_the_host_forwards_it() -> None:
     with nethelper.host(user_of("root")) as host, nethelper.far_away(host) as far:
         for forwards in (False, True):

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from container.apiserver.networks import subnets
 from container.config import NetworkDefaults
 from container.model.network import NetworkConfiguration, NetworkMode, NetworkRequest
+from container.model.network_options import UPLINK, UplinkKind
 from container.paths import Roots
 from container.store.entities import Entities
 
@@ -72,6 +73,8 @@ def new_network(
     if request.ipv4_subnet is not None:
         asked_v4 = ipv4 = subnets.parse_ipv4(request.ipv4_subnet)
         subnets.check_free(asked_v4, taken_v4)
+        if request.options.get(UPLINK) == UplinkKind.VETH.value:
+            subnets.check_unreached(asked_v4, reached)
     else:
         ipv4 = subnets.next_ipv4(_first(records, taken_v4, IPv4Network(DEFAULT_SUBNET)), [*taken_v4, *reached])
     if request.ipv6_subnet is not None:

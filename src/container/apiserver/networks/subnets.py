@@ -48,6 +48,14 @@ def check_free(subnet: Subnet, taken: Iterable[Subnet]) -> None:
             raise ContainerError(ErrorCode.EXISTS, text)
 
 
+def check_unreached(subnet: IPv4Network, reached: Iterable[IPv4Network]) -> None:
+    """For a network that gets a route on the host: raises ContainerError(exists) when the host would lose another."""
+    for other in reached:
+        if subnet.overlaps(other):
+            text = f"IPv4 subnet {subnet} overlaps {other}, which this host reaches already; uplink=veth needs another"
+            raise ContainerError(ErrorCode.EXISTS, text)
+
+
 def next_ipv4(first: IPv4Network, taken: Iterable[IPv4Network]) -> IPv4Network:
     """The first free one of `first`'s size after `first`. Raises ContainerError(invalidState) when none is left."""
     return _next(_private(first), list(taken), "IPv4")

@@ -13,8 +13,8 @@ import logging
 import socket
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from container.errors import ContainerError, internal
-from container.linux import native
+from container.errors import ContainerError, internal, invalid_state
+from container.linux import native, routes
 from container.linux.netns import Namespace
 from container.log import fields
 from container.model.network_options import UplinkKind
@@ -63,6 +63,8 @@ class Veth:
     async def _start(self, namespace: Namespace, holder: int) -> None:
         if _exists(self._name):  # left by a helper that had no time to take note of it
             await native.run_program("ip", "link", "delete", self._name)
+        self._check_routes()
+        await native.run_program("nft", "-f", "-", data=self._ruleset().encode())
         await native.run_program(
             "ip", "link", "add", self._name, "type", "veth", "peer", "name", UPLINK, "netns", str(holder)
         )
@@ -71,10 +73,14 @@ class Veth:
         await self._connect(namespace, self._link, self._plan.ipv4)
         if self._plan.ipv6 is not None and _is_set(_FORWARD_IPV6):
             await self._connect(namespace, self._link_ipv6, self._plan.ipv6)
-        await native.run_program("nft", "-f", "-", data=self._ruleset().encode())
         _set(_FORWARD)
         if self._host_loopback:
             _set(f"/proc/sys/net/ipv4/conf/{self._name}/route_localnet")
+
+    def _check_routes(self) -> None:
+        """The network's subnet becomes a route of the host, which must not lose another one by it."""
+        for other in filter(self._plan.ipv4.overlaps, routes.ipv4_subnets()):
+            raise invalid_state(f"its subnet {self._plan.ipv4} overlaps {other}, which this host reaches already")
 
     async def _connect(
         self, namespace: Namespace, link: IPv4Interface | IPv6Interface, subnet: IPv4Network | IPv6Network

@@ -210,6 +210,19 @@ async def test_a_network_is_what_was_asked_for(house: House) -> None:
     assert len(house.supervisor.jobs) == 2
 
 
+async def test_a_network_that_the_host_gets_a_route_to_takes_none_of_the_hosts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("container.apiserver.host.means", lambda: Means(True, {"slirp4netns", "ip"}.__contains__))
+    monkeypatch.setattr("container.linux.routes.ipv4_subnets", lambda: [IPv4Network("10.1.0.0/16")])
+    service = await house.service()
+    veth = {"uplink": "veth"}
+    with pytest.raises(ContainerError, match=r"subnet 10\.1\.2\.0/24 overlaps 10\.1\.0\.0/16, which this host reaches"):
+        await service.create(NetworkRequest("a", ipv4_subnet="10.1.2.0/24", options=veth))
+    await service.create(NetworkRequest("a", ipv4_subnet="10.1.2.0/24"))
+    await service.create(NetworkRequest("b", ipv4_subnet="10.2.0.0/16", options=veth))
+
+
 @pytest.mark.parametrize(
     ("request_", "code", "text"),
     [
