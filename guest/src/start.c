@@ -170,6 +170,10 @@ static int read_request(struct process *process, const json_t *args, struct err 
     return 0;
 }
 
+static int not_running(struct err *e) {
+    return err_code(e, "invalidState", ESRCH, "the container is not running");
+}
+
 static int prepare(struct process *process, const json_t *args, struct launch *launch, struct err *e) {
     const json_t *spec = json_object_get(args, "container");
     const json_t *capabilities = json_object_get(args, "capabilities");
@@ -177,7 +181,7 @@ static int prepare(struct process *process, const json_t *args, struct launch *l
     if (process->init && container.init)
         return err_code(e, "invalidState", EALREADY, "the container runs already");
     if (!process->init && !container.init)
-        return err_code(e, "invalidState", ESRCH, "the container is not running");
+        return not_running(e);
     *launch = (struct launch){.process = json_object_get(args, "process"),
                               .size = json_object_get(args, "size"),
                               .container = process->init ? spec : NULL,
@@ -237,6 +241,8 @@ static int start(struct process *process, const json_t *args, struct ends *ends,
     process->pid = spawn(process, &launch, &process->pidfd);
     if (process->pid == 0)
         exec_child(&launch);
+    if (process->pid == -ESRCH) /* the init process has ended, and its event is on the way */
+        return not_running(e);
     if (process->pid < 0)
         return err_set(e, -process->pid, "failed to fork");
     if (process->init) {

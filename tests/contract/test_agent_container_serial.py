@@ -1,6 +1,8 @@
 """Real containers made by the real agent on this machine (namespaces, overlay, devices): needs root."""
 
+import asyncio
 import os
+import signal
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from container.errors import ContainerError
+from container.errors import ContainerError, ErrorCode
 from container.guest.client import GuestClient
 from container.guest.process import GuestError, GuestProcess
 from container.guest.spec import ContainerSpec, FileSpec, RootfsSpec
@@ -245,6 +247,25 @@ async def test_execs_die_with_the_init_process(isolated: Connect, busybox_root: 
         assert await other.wait() == 137
         with pytest.raises(GuestError, match="the container is not running"):
             await client.start_exec("f", process("true"))
+
+
+async def test_an_exec_that_crosses_the_end_of_the_container_is_told(isolated: Connect, busybox_root: Path) -> None:
+    async with running(isolated, busybox_root) as (client, init):
+        status = Path(f"/proc/{init.pid}/stat")
+        agent = int(status.read_text().split()[3])
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            starting = asyncio.ensure_future(client.start_exec("late", process("true")))
+            await asyncio.sleep(0.05)  # it is on its way: the agent sees it before the end
+            os.kill(init.pid, signal.SIGKILL)
+            while " Z " not in status.read_text():
+                await asyncio.sleep(0.01)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        with pytest.raises(GuestError, match="the container is not running") as caught:
+            await starting
+        assert caught.value.code is ErrorCode.INVALID_STATE
+        assert await init.wait() == 137
 
 
 async def test_the_agent_is_out_of_reach(isolated: Connect, busybox_root: Path) -> None:
