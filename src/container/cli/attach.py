@@ -191,6 +191,14 @@ def create(request: dict[str, Any], progress: Progress) -> str:
     return id
 
 
+def discard(id: str) -> None:
+    """Remove a container that its command failed to bring about."""
+    try:
+        client.call("Containers.Delete", {"id": id, "force": True})
+    except ContainerError as error:
+        logger.debug("failed to delete the container", error=error.describe(), id=id)
+
+
 def write_cidfile(path: str | None, id: str) -> None:
     """Write the id without a newline, if a path is given. Raises ContainerError."""
     if path is None:

@@ -114,10 +114,11 @@ def test_a_failed_start_deletes_the_record(system: FakeSystem) -> None:
     assert system.calls[-1] == ("Containers.Delete", {"id": "web", "force": True})
 
 
-def test_a_cidfile_that_cannot_be_written_is_a_failure(system: FakeSystem) -> None:
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_a_cidfile_that_cannot_be_written_is_a_failure(system: FakeSystem, verb: str) -> None:
     process = Process(system)
     process.end.put(0)
-    result = system.run("run", "--cidfile", "/no/such/cid", "alpine")
+    result = system.run(verb, "--cidfile", "/no/such/cid", "alpine")
     assert result.stderr == "Error: failed to create cidfile at /no/such/cid: No such file or directory\n"
     assert _methods(system)[-1] == "Containers.Delete"
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from container.cli import attach, output, progress
 from container.cli.options import create, networks
 from container.cli.spec import Command, Values
+from container.errors import ContainerError
 
 
 def run(values: Values) -> int:
     """Write the record of a container; print its id."""
     with progress.create("ansi", progress.CREATE_STEPS) as display:
         id = attach.create(create.request(values), display)
-    attach.write_cidfile(values.cidfile, id)
+    try:
+        attach.write_cidfile(values.cidfile, id)
+    except ContainerError:
+        attach.discard(id)
+        raise
     output.line(id)
     return 0
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from container.cli import attach, client, logger, output, progress
+from container.cli import attach, logger, output, progress
 from container.cli.options import create, networks
 from container.cli.spec import Command, Values
-from container.errors import ContainerError
 
 
 def run(values: Values) -> int:
@@ -32,18 +31,11 @@ def run(values: Values) -> int:
         except BaseException:
             display.finish()
             if not running:
-                _discard(session.id)
+                attach.discard(session.id)
             raise
     if values.detach:
         output.line(session.id)
     return code
-
-
-def _discard(id: str) -> None:
-    try:
-        client.call("Containers.Delete", {"id": id, "force": True})
-    except ContainerError as error:
-        logger.debug("failed to delete the container", error=error.describe(), id=id)
 
 
 COMMAND = Command(
