@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from container.errors import ContainerError
+from container.errors import ContainerError, ErrorCode
 from container.model.image import Descriptor
 from container.oci import image
 from container.oci.content import ContentStore
@@ -29,7 +29,10 @@ class _Reached:
 
 
 def collect(content: ContentStore, layers: LayerStore, disks: DiskStore, roots: Iterable[Descriptor]) -> Collected:
-    """Remove blobs, layers and disks that the indexes `roots` do not lead to."""
+    """Remove blobs, layers and disks that the indexes `roots` do not lead to.
+
+    Raises ContainerError(internal), and removes nothing, when one of their documents cannot be read.
+    """
     reached = _reach(content, roots)
     freed = _collect_made(layers, disks, reached)
     digests = sorted(digest for digest in content.digests() if digest not in reached.blobs)
@@ -93,6 +96,7 @@ def _stacks(content: ContentStore, root: Descriptor) -> list[list[str]]:
             for diff_id in stack:
                 hex_of(diff_id)
             found.append(stack)
-    except ContainerError:
-        pass
+    except ContainerError as error:
+        if error.code is ErrorCode.INTERNAL:  # it cannot be read: nobody knows what it needs
+            raise
     return found

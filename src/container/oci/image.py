@@ -111,7 +111,10 @@ def descriptors(value: Any, where: str) -> list[Descriptor]:
 
 
 def reachable(blobs: Blobs, top: Descriptor) -> set[str]:
-    """Digests of all blobs that an image may use, whether they are here or not; a malformed document uses nothing."""
+    """Digests of all blobs that an image may use, whether they are here or not; a malformed document uses nothing.
+
+    Raises ContainerError(internal) for one that cannot be read: nobody knows what it uses.
+    """
     found = {top.digest}
     try:
         document = blobs.document(top.digest)
@@ -121,8 +124,11 @@ def reachable(blobs: Blobs, top: Descriptor) -> set[str]:
         elif "layers" in document:
             children = descriptors([document.get("config"), *document["layers"]], "manifest")
             found.update(child.digest for child in children)
-    except (ContainerError, TypeError):
+    except TypeError:
         pass
+    except ContainerError as error:
+        if error.code is ErrorCode.INTERNAL:
+            raise
     return found
 
 

@@ -42,6 +42,7 @@ class Catalog:
         self._lock = asyncio.Lock()
         self._pins: list[Descriptor] = []  # in use by a task of this process
         self._handed_out: dict[str, tuple[Descriptor, float]] = {}  # by digest, until the API server can know of it
+        self._owed = False  # a collection: something lost its name, or is only pinned
 
     @property
     def domain(self) -> str:
@@ -65,41 +66,39 @@ class Catalog:
         try:
             yield name, descriptor
         finally:
-            self._pins.remove(descriptor)
+            await self._unpin([descriptor])
 
     @asynccontextmanager
     async def added(self, ingest: Ingest, digests: Iterable[str], tops: list[Descriptor]) -> AsyncIterator[None]:
-        """Bring the blobs of a session into the store; without a name they stay while this is open."""
-        async with self._lock:
-            self._pins += tops
-            try:
-                await in_thread(ingest.commit, digests)
-            except BaseException:
-                self._unpin(tops)
-                raise
+        """Bring the blobs of a session into the store, and keep them while this is open; then what has no name goes."""
+        self._pins += tops
+        complete = False
         try:
+            async with self._lock:
+                await in_thread(ingest.commit, digests)
             yield
+            complete = True
         finally:
-            self._unpin(tops)
+            self._owed = self._owed or not complete
+            await self._unpin(tops)
 
     def handed_out(self, descriptor: Descriptor) -> None:
         """Note that a container will refer to an image from now on."""
         self._handed_out[descriptor.digest] = (descriptor, time.monotonic())
 
-    async def name(self, new: list[Named]) -> bool:
-        """Give indexes names; an existing name is moved. Returns whether one was."""
+    async def name(self, new: list[Named]) -> None:
+        """Give pinned indexes names; an existing name is moved, and what it meant goes when they are pinned no more."""
         async with self._lock:
             known = await in_thread(self._content.references)
-            moved = any(name in known and known[name].digest != descriptor.digest for name, descriptor in new)
             await in_thread(self._content.set_references, {**known, **dict(new)})
-            return moved
+            moved = any(name in known and known[name].digest != descriptor.digest for name, descriptor in new)
+            self._owed = self._owed or moved
 
     async def tag(self, source: str, target: str) -> str:
         """Another name for an image; returns the full reference. Raises ContainerError: notFound, invalidArgument."""
         full = references.normalise(target, self._domain)
         async with self.pinned(source) as (_, descriptor):
-            if await self.name([(full, descriptor)]):
-                await self.sweep()
+            await self.name([(full, descriptor)])
         return full
 
     async def delete(self, typed: list[str], *, every: bool, force: bool) -> DeleteResult:
@@ -193,8 +192,13 @@ class Catalog:
 
     async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> Collected:
         """Collect with the lock held."""
-        roots = self._roots(known, uses, since)
-        return await in_thread(collect, self._content, self._layers, self._disks, roots)
+        roots, named = self._roots(known, uses, since), {descriptor.digest for descriptor in known.values()}
+        self._owed = any(descriptor.digest not in named for descriptor in self._pins)
+        try:
+            return await in_thread(collect, self._content, self._layers, self._disks, roots)
+        except BaseException:
+            self._owed = True
+            raise
 
     def _roots(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> list[Descriptor]:
         """What must stay; `uses` may not know of what was handed out after the time `since`."""
@@ -202,9 +206,11 @@ class Catalog:
         recent = [descriptor for descriptor, _ in self._handed_out.values()]
         return [*known.values(), *self._pins, *(use.image.descriptor for use in uses), *recent]
 
-    def _unpin(self, descriptors: list[Descriptor]) -> None:
+    async def _unpin(self, descriptors: list[Descriptor]) -> None:
         for descriptor in descriptors:
             self._pins.remove(descriptor)
+        if self._owed:
+            await self.sweep()
 
     def _find(self, known: dict[str, Descriptor], text: str) -> Named:
         """Lookup of a typed reference (contract 1.10)."""

@@ -41,20 +41,14 @@ class Commits:
         full = references.normalise(reference, self._catalog.domain)
         for text in options.changes:
             commit.apply({}, text)  # before anything is read
-        complete = moved = False
-        try:
-            with pipes.Cancellation() as cancellation, self._content.ingest() as ingest:
-                meter = Meter(lambda count: report(_progress("Reading changes", 1, count)))
-                layer, diff_id = await cancellable(
-                    cancellation, lambda: commit.take_layer(ingest, pipes.reader(fd, cancellation), meter.add)
-                )
-                meter.close()
-                top = await in_thread(self._describe, ingest, base, platform, layer, diff_id, options)
-                moved = await self._add(ingest, top, full, report)
-            complete = True
-        finally:
-            if not complete or moved:
-                await self._catalog.sweep()
+        with pipes.Cancellation() as cancellation, self._content.ingest() as ingest:
+            meter = Meter(lambda count: report(_progress("Reading changes", 1, count)))
+            layer, diff_id = await cancellable(
+                cancellation, lambda: commit.take_layer(ingest, pipes.reader(fd, cancellation), meter.add)
+            )
+            meter.close()
+            top = await in_thread(self._describe, ingest, base, platform, layer, diff_id, options)
+            await self._add(ingest, top, full, report)
         return ImageEvent(references=[full])
 
     def _describe(
@@ -67,20 +61,20 @@ class Commits:
         options: CommitOptions,
     ) -> Descriptor:
         variant = image.choose(image.variants(self._content, base.descriptor), platform)
-        if variant is None:
+        if variant is None or not all(ingest.has(blob) for blob in variant.blobs):  # which keeps them
             raise internal(f"image {base.reference} of the container is not complete any more")
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return commit.add_documents(ingest, variant, layer, diff_id, options, created)
 
-    async def _add(self, ingest: Ingest, top: Descriptor, full: str, report: Report) -> bool:
-        """Bring the image into the store, unpack it, name it; whether the name was another's."""
+    async def _add(self, ingest: Ingest, top: Descriptor, full: str, report: Report) -> None:
+        """Bring the image into the store, unpack it, name it."""
         digests = await in_thread(image.reachable, ingest, top)
         async with self._catalog.added(ingest, digests, [top]):
             meter = Meter(lambda count: report(_progress("Unpacking image", 2, count)))
             for variant in await in_thread(image.variants, self._content, top):
                 await self._unpacker.disk(variant, meter.add)
             meter.close()
-            return await self._catalog.name([(full, top)])
+            await self._catalog.name([(full, top)])
 
 
 def _progress(description: str, step: int, count: int) -> ImageEvent:

@@ -85,19 +85,11 @@ class Puller:
         raise internal(f"cannot pull {name}: what was fetched of it changes on the disk")
 
     async def _fetch(self, name: str, fetch: "_Fetch", platform: Platform | None, progress: TransferProgress) -> None:
-        complete = False
-        try:
-            with self._content.ingest() as ingest:
-                documents = await DocumentFetch(fetch.repository, ingest).fetch(references.parse(name), platform)
-                async with self._catalog.added(ingest, documents.digests, [documents.top]):
-                    await self._layers(fetch, documents, progress)
-                    moved = await self._catalog.name([(name, documents.top)])
-            complete = True
-        finally:
-            if not complete:
-                await self._catalog.sweep()
-        if moved:
-            await self._catalog.sweep()
+        with self._content.ingest() as ingest:
+            documents = await DocumentFetch(fetch.repository, ingest).fetch(references.parse(name), platform)
+            async with self._catalog.added(ingest, documents.digests, [documents.top]):
+                await self._layers(fetch, documents, progress)
+                await self._catalog.name([(name, documents.top)])
 
     async def _layers(self, fetch: "_Fetch", documents: Documents, progress: TransferProgress) -> None:
         missing = await in_thread(lambda: [blob for blob in documents.blobs if not self._content.has(blob)])

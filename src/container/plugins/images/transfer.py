@@ -29,21 +29,15 @@ class Transfers:
 
         Raises ContainerError: what `archive.read`, `layout.images` and `Unpacker.disk` raise.
         """
-        complete = False
-        try:
-            with pipes.Cancellation() as cancellation, self._content.ingest() as ingest:
-                meter = Meter(_reporter(report, "Reading archive", 1, 2))
-                contents = await cancellable(
-                    cancellation,
-                    lambda: archive.read(pipes.reader(fd, cancellation), ingest, force, meter.add),
-                )
-                meter.close()
-                found = await in_thread(layout.images, contents, ingest)
-                names = await self._take(found, ingest, report)
-            complete = True
-        finally:
-            if not complete:
-                await self._catalog.sweep()
+        with pipes.Cancellation() as cancellation, self._content.ingest() as ingest:
+            meter = Meter(_reporter(report, "Reading archive", 1, 2))
+            contents = await cancellable(
+                cancellation,
+                lambda: archive.read(pipes.reader(fd, cancellation), ingest, force, meter.add),
+            )
+            meter.close()
+            found = await in_thread(layout.images, contents, ingest)
+            names = await self._take(found, ingest, report)
         return ImageEvent(references=names, rejected=contents.rejected or None)
 
     async def save(self, fd: int, texts: list[str], platform: Platform | None, report: Report) -> ImageEvent:
@@ -92,9 +86,7 @@ class Transfers:
                 for item in found
                 for name in layout.full_reference(item.names, item.descriptor, domain)
             ]
-            moved = await self._catalog.name(named)
-        if moved:
-            await self._catalog.sweep()
+            await self._catalog.name(named)
         return list(dict.fromkeys(name for name, _ in named))
 
 
