@@ -98,8 +98,8 @@ class Relay:
         Clients wait meanwhile: the sockets go on listening.
         """
         while self._process is not None:
-            await self._process.wait()
-            _log.warning("the port relay ended with status %d; starting another one", self._process.returncode)
+            last_words = await _end_of(self._process)
+            _log.warning("the port relay ended: %s; starting another one", last_words)
             while self._process.returncode is not None:
                 try:
                     await self.start()
@@ -152,6 +152,13 @@ async def _hand_table(process: asyncio.subprocess.Process, table: bytes) -> None
         ) from error
     if reason != "ready":
         raise internal(f"the port relay did not start: {reason or 'it ended without a word'}")
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> str:
+    """Wait for the end; returns what it said of the reason, else its status."""
+    assert process.stdout is not None
+    status = await process.wait()
+    return (await process.stdout.read()).decode(errors="replace").strip() or f"status {status}"
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -1,11 +1,13 @@
 """The port relay, between sockets of this host's loopback and servers in a namespace of its own."""
 
+import asyncio
 import contextlib
 import errno
 import hashlib
 import os
 import random
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -378,6 +380,19 @@ async def test_a_missing_namespace_is_an_error() -> None:
             async with start_relay(bound, ipv4=netlab.GATEWAY, ipv6=None, netns=wrong, userns=None):
                 pass
     assert "cannot enter the network's namespace: Invalid argument" in caught.value.message
+
+
+async def test_a_relay_that_ends_is_replaced_and_its_end_is_told(
+    namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with relaying(namespace, bind_ports([published(ECHO)])) as lab:
+        keeping = asyncio.create_task(lab.relay.keep())
+        os.kill(lab.relay.pid or 0, signal.SIGKILL)
+        with lab.connect(ECHO) as client:  # waits in the backlog meanwhile
+            client.sendall(b"x")
+            assert await asyncio.to_thread(client.recv, 1) == b"x"
+        keeping.cancel()
+    assert "the port relay ended: status -9; starting another one" in caplog.text
 
 
 PARENT = """
