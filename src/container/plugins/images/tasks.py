@@ -142,11 +142,12 @@ class Flights:
     def join(self, key: str, work: Callable[[], Awaitable[T]]) -> "Ticket[T]":
         """A share in the work called `key`, which starts now unless somebody has a share in it."""
         flight = self._flights.get(key)
+        began = flight is None
         if flight is None:
             flight = self._flights[key] = _Flight()
-            flight.task = self._group.create_task(self._fly(flight, work))
+            flight.task = self._group.create_task(self._fly(key, flight, work))
         flight.passengers += 1
-        return Ticket(self, key, flight)
+        return Ticket(self, key, flight, began)
 
     def leave(self, key: str, flight: _Flight) -> None:
         """Give a share back; the last one cancels the work."""
@@ -155,18 +156,22 @@ class Flights:
             if flight.task.cancel():
                 self._ending.add(flight.task)
                 flight.task.add_done_callback(self._ending.discard)
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            self._forget(key, flight)
 
     async def ended(self) -> None:
         """Wait for the end of all work that was cancelled: until then it may still leave something behind."""
         while self._ending:
             await asyncio.wait(self._ending)
 
-    async def _fly(self, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
+    def _forget(self, key: str, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    async def _fly(self, key: str, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
         try:
             value = await work()
         except Exception as error:
+            self._forget(key, flight)  # who comes now begins anew
             if not flight.result.done():
                 flight.result.set_exception(error)
                 flight.result.exception()  # seen, also when nobody waits
@@ -178,9 +183,10 @@ class Flights:
 
 
 class Ticket(contextlib.AbstractContextManager["Ticket[T]"]):
-    """A share in work; a context manager that gives it back."""
+    """A share in work; a context manager that gives it back. `began`: the work is that of this share's owner."""
 
-    def __init__(self, flights: Flights, key: str, flight: _Flight) -> None:
+    def __init__(self, flights: Flights, key: str, flight: _Flight, began: bool) -> None:
+        self.began = began
         self._flights = flights
         self._key = key
         self._flight = flight

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from container.errors import ContainerError
 from container.model.image import Descriptor
 from container.oci.content import ContentStore
 from container.oci.digest import chain_id
@@ -16,6 +17,7 @@ from container.oci.image import Variant
 from container.oci.layerindex import LayerIndex
 from container.oci.layers import LayerBuild, LayerStore
 from container.oci.layerstream import Open, stored
+from container.oci.partial import Damaged
 from container.oci.pipes import Cancellation
 from container.oci.rootfs import DiskStore, Part
 from container.plugins.images.tasks import Flights, Ticket, cancellable, in_thread
@@ -73,17 +75,26 @@ class Unpacker:
         """
         diff_ids = variant.diff_ids()
         try:
-            with contextlib.ExitStack() as tickets:
-                ticket: Ticket[Built] | None = None
-                for height in range(1, len(diff_ids) + 1):
-                    stack = diff_ids[:height]
-                    ticket = tickets.enter_context(self._join(variant, stack, count, source or self.stored))
-                built = await ticket.result() if ticket else Built([], [])
+            built = await self._stack(variant, diff_ids, count, source or self.stored)
         finally:
             await self._flights.ended()
         visible = max((at for at, index in enumerate(built.indexes) if b"" in index.opaque), default=0)
         parts = list(zip(diff_ids, built.paths, strict=True))[visible:]  # an opaque root hides all below it
         return await in_thread(self._disks.make, chain_id(diff_ids), parts)
+
+    async def _stack(
+        self, variant: Variant, diff_ids: list[str], count: Callable[[int], None], source: Source, again: bool = True
+    ) -> Built:
+        """All layers; `again` once more from `source` when what others were making from theirs comes to nothing."""
+        with contextlib.ExitStack() as held:
+            stacks = [diff_ids[:height] for height in range(1, len(diff_ids) + 1)]
+            tickets = [held.enter_context(self._join(variant, stack, count, source)) for stack in stacks]
+            try:
+                return await tickets[-1].result() if tickets else Built([], [])
+            except (ContainerError, Damaged):
+                if not again or all(ticket.began for ticket in tickets):
+                    raise
+        return await self._stack(variant, diff_ids, count, source, again=False)
 
     def _join(self, variant: Variant, stack: list[str], count: Callable[[int], None], source: Source) -> Ticket[Built]:
         return self._flights.join(chain_id(stack), lambda: self._extend(variant, stack, count, source))

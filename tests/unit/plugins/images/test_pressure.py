@@ -7,9 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.fakeregistry import FakeRegistry, trickle
-from support.ociarchive import ImageFiles, member, tar
-from unit.plugins.images.test_pull import AMD64, BLOBS, Shop, layer_digest, shop_at
+from support.fakeregistry import FakeRegistry, Handler, trickle
+from support.ociarchive import ImageFiles, layout, member, tar
+from unit.plugins.images.test_pull import (
+    AMD64,
+    BASE,
+    BLOBS,
+    NOISE,
+    Shop,
+    image,
+    layer_digest,
+    shop_at,
+    under_way,
+)
+
+from container.errors import ContainerError
+from container.model.event import ImageEvent
 
 MANY = 140  # more than the threads that may wait
 
@@ -56,3 +69,31 @@ async def test_builds_that_wait_for_their_downloads_leave_these_the_means(shop: 
         go_on.set()
         await asyncio.gather(*pulls)
     assert len(await shop.names()) == MANY
+
+
+async def test_what_another_cannot_fetch_is_made_from_what_is_here(shop: Shop, registry: FakeRegistry) -> None:
+    app, go_on = image(), threading.Event()
+
+    def gone(handler: Handler) -> bool:
+        go_on.wait(60)
+        handler.reply(404)
+        return True
+
+    registry.fail(BLOBS + layer_digest(BASE), gone, times=10)
+    pull = await under_way(shop, registry.add("app", "1", app))
+    archive = shop.root / "app.tar"
+    archive.write_bytes(layout(("loaded", app)))
+    joined = asyncio.Event()
+
+    def see(event: ImageEvent) -> None:
+        if event.progress is not None and event.progress.step == 2:
+            joined.set()
+
+    with archive.open("rb") as file:
+        load = asyncio.create_task(shop.service.load(file.fileno(), False, see))
+        await joined.wait()
+        go_on.set()
+        with pytest.raises(ContainerError, match="404"):
+            await pull
+        await load
+    assert await shop.content("loaded", "bin/sh") == NOISE
