@@ -149,6 +149,15 @@ def test_all_leaves_the_built_in_one(system: System) -> None:
         (("--network", "default,ip=10.0.0.1"), "network default (192.168.64.0/24) has no address 10.0.0.1"),
         (("--network", "default,ip=192.168.64.1"), "has no address 192.168.64.1 for a container"),
         (("--network", "default,ip=x"), "invalid ip value 'x'"),
+        (
+            ("--network", "default,mac=00:00:00:00:00:00"),
+            "invalid MAC address 00:00:00:00:00:00: no interface can have it",
+        ),
+        (("--network", "default,mac=01:00:00:00:00:01"), "it is a multicast address"),
+        (
+            ("--network", "default,mac=f2:00:00:00:00:01", "--network", "default,mac=F2-00-00-00-00-01"),
+            "cannot give two interfaces of a container the same MAC address f2:00:00:00:00:01",
+        ),
         (("--network", "default,vlan=3"), "unknown network property 'vlan'. Available properties: mac, mtu"),
         (("--network", "none", "-p", "8080:80"), "cannot publish ports of a container without a network"),
         (("--add-host", "db"), "invalid add-host value db. Expected: name:address"),

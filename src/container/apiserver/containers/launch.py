@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from container.apiserver.containers.records import ContainerRecord
+from container.errors import invalid_argument
 from container.model.container import ContainerRequest
 from container.model.launch import Launch, NetworkService
 from container.model.network import AttachmentConfiguration
@@ -38,8 +39,13 @@ class Launches:
 
     async def check(self, request: ContainerRequest, networks: list[AttachmentConfiguration]) -> None:
         """Refuse at creation what could not start. Raises ContainerError."""
+        macs = set()
         for attachment in networks:
             await self._networks.check(attachment)
+            mac = attachment.options.mac_address
+            if mac is not None and mac in macs:
+                raise invalid_argument(f"cannot give two interfaces of a container the same MAC address {mac}")
+            macs.add(mac)
         await self._machines.kernel(request.kernel)
 
     async def launch(self, record: ContainerRecord, ssh_socket: str | None = None) -> Launch:

@@ -23,6 +23,7 @@ from container.errors import ContainerError, ErrorCode, internal, invalid_argume
 from container.linux import routes
 from container.model.job import Job
 from container.model.launch import NetworkService
+from container.model.mac import normalise_mac
 from container.model.network import (
     AttachmentConfiguration,
     Network,
@@ -120,9 +121,10 @@ class NetworksService:
     async def check(self, attachment: AttachmentConfiguration) -> None:
         """Raises ContainerError: notFound `network X not found`, invalidArgument for an address that it cannot give."""
         await self._find(attachment.network)
-        record = self._records.get(attachment.network)
+        record, wanted = self._records.get(attachment.network), attachment.options
+        if wanted.mac_address is not None:
+            normalise_mac(wanted.mac_address)
         if record is not None:
-            wanted = attachment.options
             for address, subnet in (
                 (wanted.ipv4_address, record.ipv4_subnet),
                 (wanted.ipv6_address, record.ipv6_subnet),

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
@@ -17,7 +16,6 @@ MAC_FIRST_BYTES = (0xF2, 0xF6, 0xFA, 0xFE)  # locally administered, unicast
 BRIDGE = "br0"
 UPLINK = "uplink0"
 Address = TypeVar("Address", IPv4Address, IPv6Address)
-_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -126,16 +124,6 @@ def random_mac() -> str:
     octets = bytearray(os.urandom(6))
     octets[0] = MAC_FIRST_BYTES[octets[0] % len(MAC_FIRST_BYTES)]
     return octets.hex(":")
-
-
-def normalise_mac(text: str) -> str:
-    """Lower case with colons. Raises ContainerError(invalidArgument), also for a group address."""
-    mac = text.lower().replace("-", ":")
-    if not _MAC.fullmatch(mac):
-        raise invalid_argument(f"invalid MAC address format {text}, expected format: XX:XX:XX:XX:XX:XX")
-    if int(mac[:2], 16) & 1:
-        raise invalid_argument(f"invalid MAC address {text}: it is a multicast address")
-    return mac
 
 
 def check_mtu(mtu: int | None) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from container.errors import ContainerError
 from container.linux.tap import open_tap
 from container.log import fields
+from container.model.mac import normalise_mac
 from container.model.network import Attachment, AttachmentOptions, NetworkStatus
 from container.model.network_options import UplinkKind
 from container.plugins.network.firewall import Port, WayOut
@@ -18,7 +19,7 @@ from container.plugins.network.keeper import UplinkKeeper
 from container.plugins.network.leases import Lease, LeaseTable
 from container.plugins.network.names import Names
 from container.plugins.network.namespace import NetworkNamespace
-from container.plugins.network.plan import BRIDGE, Plan, check_mtu, normalise_mac
+from container.plugins.network.plan import BRIDGE, Plan, check_mtu
 from container.plugins.network.state import NetworkState, ProcessRecord, StateFile, UplinkRecord, boot_id
 from container.plugins.network.uplink import Uplink, make_uplink
 

@@ -4,11 +4,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from container.errors import ContainerError, ErrorCode
-from container.plugins.network.plan import Plan, check_mtu, make_plan, normalise_mac, random_mac
+from container.plugins.network.plan import Plan, check_mtu, make_plan, random_mac
 
 
 def plan(**changes: Any) -> Plan:
@@ -72,22 +70,6 @@ def test_random_mac_addresses_are_the_contracts() -> None:
     made = {random_mac() for _ in range(200)}
     assert len(made) == 200
     assert {mac[:2] for mac in made} == {"f2", "f6", "fa", "fe"}
-
-
-@given(st.binary(min_size=6, max_size=6), st.sampled_from(":-"))
-def test_mac_addresses_are_normalised_and_group_addresses_refused(octets: bytes, separator: str) -> None:
-    text = octets.hex(separator).upper()
-    if octets[0] & 1:
-        with pytest.raises(ContainerError, match="multicast"):
-            normalise_mac(text)
-    else:
-        assert normalise_mac(text) == octets.hex(":")
-
-
-@pytest.mark.parametrize("text", ["", "f2:00:00:00:00", "f2:00:00:00:00:0g", "f2000000000000"])
-def test_what_is_no_mac_address_is_refused(text: str) -> None:
-    with pytest.raises(ContainerError, match="expected format: XX:XX:XX:XX:XX:XX"):
-        normalise_mac(text)
 
 
 def test_the_mtu_is_checked() -> None:
