@@ -19,7 +19,7 @@ from container.oci.content import ContentStore, Ingest
 from container.oci.digest import hex_of
 from container.oci.layers import LayerStore
 from container.oci.rootfs import DiskStore
-from container.plugins.images.tasks import in_thread
+from container.plugins.images.tasks import in_thread, to_its_end
 from container.plugins.images.usage import Use
 
 _log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Catalog:
         for descriptor in descriptors:
             self._pins.remove(descriptor)
         if self._owed:
-            await self.sweep()
+            await to_its_end(self.sweep())
 
     def _find(self, known: dict[str, Descriptor], text: str) -> Named:
         """Lookup of a typed reference (contract 1.10)."""

@@ -2,6 +2,7 @@
 
 events(work)      the progress and the result of a coroutine as an asynchronous iterator
 in_thread(…)      a blocking function in a thread; cancelling waits until the thread has ended
+to_its_end(work)  a coroutine that is not cancelled with its caller
 Flights           one task a key, however many ask; it is cancelled when the last one has gone
 all_of(work)      coroutines side by side
 Meter             bytes counted in threads, reported in the loop a few times a second
@@ -47,6 +48,16 @@ async def _ended(work: Future[T], stop: Callable[[], None]) -> T:
         if not work.cancel():
             stop()
         await _settled(future)
+        raise
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine, which is not cancelled when its caller is: that waits for its end."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _settled(task)
         raise
 
 

@@ -10,6 +10,9 @@ from support.ociarchive import ImageFiles, layout, member, tar
 from unit.plugins.images.test_service import IMAGE, TOP, Shop, shop_at
 
 from container.errors import ContainerError, ErrorCode
+from container.paths import Roots
+from container.plugins.images import usage
+from container.plugins.images.usage import Use
 
 
 @pytest.fixture
@@ -35,6 +38,27 @@ async def test_a_document_that_cannot_be_read_keeps_everything(shop: Shop) -> No
     await shop.service.prune(every=False)
     assert shop.files() < before | {f"blobs/sha256/{variant.digest[7:]}"}
     assert (await shop.rootfs("kept")).layers
+
+
+async def test_a_caller_that_leaves_while_garbage_is_collected_leaves_none(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.load(layout(("app", IMAGE)))
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Roots) -> list[Use]:
+        asked.set()
+        await answer.wait()
+        return []
+
+    monkeypatch.setattr(usage, "containers", slow)
+    move = asyncio.create_task(shop.load(layout(("app", ImageFiles([tar(member("new"))])))))
+    await asked.wait()
+    move.cancel()
+    await asyncio.sleep(0)
+    answer.set()
+    await asyncio.gather(move, return_exceptions=True)
+    assert sum(name.endswith(".squashfs") for name in shop.files()) == 1
 
 
 async def test_what_is_deleted_while_it_is_saved_goes_after_that(shop: Shop) -> None:
