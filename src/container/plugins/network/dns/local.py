@@ -5,6 +5,7 @@ import enum
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
@@ -74,6 +75,16 @@ def _respond(zone: Zone, query: dns.message.Message, recursive: bool) -> dns.mes
     if answer.outcome is Outcome.UNKNOWN:
         response.set_rcode(dns.rcode.NXDOMAIN)
     elif answer.records:
-        values = [f"{value}." if kind == "PTR" else value for value in answer.records[:RECORDS_MAX]]
-        response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", kind, *values))
+        values = [f"{value}." for value in answer.records if _is_name(value)] if kind == "PTR" else answer.records
+        if values:
+            response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", kind, *values[:RECORDS_MAX]))
     return response
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be a name in the DNS: an id such as `a..b` is none."""
+    try:
+        dns.name.from_text(text)
+    except dns.exception.DNSException:
+        return False
+    return True

@@ -128,6 +128,16 @@ async def test_a_changed_zone_is_answered_from_at_once(tmp_path: Path) -> None:
             assert (await resolve(where, "web0")).rcode() == dns.rcode.NXDOMAIN
 
 
+def test_a_container_with_a_name_that_no_dns_name_can_be_has_no_reverse_name() -> None:
+    zone = Zone(IPv4Network("192.168.64.0/24"), None, "d" * 63 + "." + "d" * 63 + "." + "d" * 63 + ".d", [])
+    for name in ("a..b.", "n" * 63):
+        zone.update([Host(name, IPv4Address("192.168.64.2"))])
+        query = dns.message.make_query("2.64.168.192.in-addr.arpa", "PTR")
+        response, _ = respond(zone, query.to_wire(), tcp=False, recursive=False)
+        assert isinstance(response, bytes)
+        assert values(dns.message.from_wire(response)) == []
+
+
 async def test_one_tcp_connection_carries_several_queries(tmp_path: Path) -> None:
     queries = [dns.message.make_query(name, "A").to_wire() for name in ("web0", "nobody", "web0")]
     async with serving(None, tmp_path) as where:
