@@ -78,9 +78,11 @@ class Veth:
             _set(f"/proc/sys/net/ipv4/conf/{self._name}/route_localnet")
 
     def _check_routes(self) -> None:
-        """The network's subnet becomes a route of the host, which must not lose another one by it."""
-        for other in filter(self._plan.ipv4.overlaps, routes.ipv4_subnets()):
-            raise invalid_state(f"its subnet {self._plan.ipv4} overlaps {other}, which this host reaches already")
+        """The network's subnet and the link's become routes of the host, which must not lose another one by them."""
+        for subnet in (self._plan.ipv4, self._link.network):
+            for other in filter(subnet.overlaps, routes.ipv4_subnets()):
+                text = f"its subnet {subnet} overlaps {other}, which this host reaches already; "
+                raise invalid_state(text + "create it with another name or --subnet")
 
     async def _connect(
         self, namespace: Namespace, link: IPv4Interface | IPv6Interface, subnet: IPv4Network | IPv6Network
