@@ -109,3 +109,26 @@ def test_leftovers_of_interrupted_operations_are_swept(things, tmp_path):
     os.rename(directory, atomic.sibling(directory))
     assert things.load_all().records == {}
     assert os.listdir(tmp_path / "things") == [".lock"]
+
+
+def make_levels(path, count):
+    """Directories in one another, as deep as no path can say."""
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(path)
+        for _ in range(count):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def test_trees_deeper_than_the_stack_are_removed(things, tmp_path):
+    make_levels(things.create("deep", Thing("deep", 1)), 3000)
+    things.delete("deep")
+    leftover = tmp_path / "things" / f".deep.0{atomic.SUFFIX}"
+    leftover.mkdir()
+    make_levels(leftover, 3000)
+    assert things.load_all().records == {}
+    assert [name for name in os.listdir(tmp_path / "things") if name != ".lock"] == []
