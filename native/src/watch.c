@@ -185,8 +185,11 @@ static void forget_tree(const char *parent, const char *name) {
 static void take(const struct inotify_event *event) {
     struct directory *directory = find(event->wd);
     const char *name = event->len ? event->name : "";
-    if (event->mask & IN_Q_OVERFLOW)
+    if (event->mask & IN_Q_OVERFLOW) {
         changed_add(REPLAY_CHANGED, ".", "");
+        if (!queue_count)
+            enqueue(".", ".", false); /* a directory may have come without a word */
+    }
     if (!directory || !directory->path)
         return;
     if (event->mask & IN_IGNORED) {

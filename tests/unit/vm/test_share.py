@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -104,6 +105,36 @@ def test_many_changes_become_few_records(tmp_path: Path) -> None:
         while b"mlast\0" not in packets[-1]:
             packets.append(changes.recv(1 << 16))
         assert b"".join(packets).count(b"mbusy\0") == len([packet for packet in packets if b"mbusy\0" in packet])
+
+
+def watcher() -> int:
+    """Pid of the process that watches: the server's child."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return int(Path(f"/proc/{children[-1]}/task/{children[-1]}/children").read_text().split()[0])
+
+
+def test_directories_that_came_while_events_were_lost_are_watched(tmp_path: Path) -> None:
+    """The watcher is held up until the kernel has no room for more events."""
+    for name in ("one", "other"):
+        (tmp_path / name).touch()
+    with watched(tmp_path) as changes:
+        held = watcher()
+        os.kill(held, signal.SIGSTOP)
+        for _ in range(int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())):
+            os.utime(tmp_path / "one")
+            os.utime(tmp_path / "other")
+        (tmp_path / "unheard").mkdir()
+        os.kill(held, signal.SIGCONT)
+        records_until(changes, {b"a."})
+        found: set[bytes] = set()
+        changes.settimeout(0.2)
+        for _ in range(300):
+            (tmp_path / "unheard/file").write_text("x")
+            with contextlib.suppress(TimeoutError):
+                found.update(changes.recv(1 << 16).split(b"\0"))
+            if b"munheard/file" in found:
+                break
+        assert b"munheard/file" in found
 
 
 def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(tmp_path: Path) -> None:

@@ -125,10 +125,11 @@ def _needs_writing(mount: Mount) -> bool:
     try:
         if mount.detail.get("format", BLOCK_FORMAT) == BLOCK_FORMAT:
             return ext4.needs_writing(mount.source)
-        names = os.listdir(mount.source)
+        with os.scandir(mount.source) as files:
+            unused = next(files, None) is None or os.path.lexists(os.path.join(mount.source, FILLING))
     except OSError:
         return False
-    return "nocopy" not in mount.options and (not names or FILLING in names)
+    return unused and "nocopy" not in mount.options
 
 
 def serial(volume: str) -> str:
