@@ -52,9 +52,7 @@ class Session:
     def _streams(self) -> tuple[list[int], dict[str, int]]:
         """Descriptors to send, and the parameters that name them by index."""
         wanted = {"stdin": (0, self._interactive), "stdout": (1, True), "stderr": (2, not self._tty)}
-        chosen = [
-            (name, fd) for name, (fd, asked) in wanted.items() if self.attached and asked and terminal.is_open(fd)
-        ]
+        chosen = [(name, fd) for name, (fd, asked) in wanted.items() if self.attached and asked]
         return [fd for _, fd in chosen], {name: index for index, (name, _) in enumerate(chosen)}
 
     def follow(

@@ -31,6 +31,7 @@ def main(words: list[str] | None = None) -> int:
 def _outcome(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        _occupy_standard_streams()
         return _run(words)
     except failures.Exit as leave:
         return leave.code
@@ -51,6 +52,13 @@ def _outcome(words: list[str]) -> int:
         return FAILURE_EXIT
     except KeyboardInterrupt:
         return INTERRUPT_EXIT
+
+
+def _occupy_standard_streams() -> None:
+    """Open those that the caller has closed on /dev/null, so that no descriptor of ours takes their place."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

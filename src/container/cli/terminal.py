@@ -65,25 +65,12 @@ class Blocking:
     """Remembers whether descriptors block: who relays the same open file may set O_NONBLOCK; shells choke on it."""
 
     def __init__(self, fds: tuple[int, ...] = (0, 1, 2)) -> None:
-        self._modes: dict[int, bool] = {}
-        for fd in fds:
-            if is_open(fd):
-                self._modes[fd] = os.get_blocking(fd)
+        self._modes = {fd: os.get_blocking(fd) for fd in fds}
 
     def restore(self) -> None:
         """Give every descriptor the mode it had."""
         for fd, blocking in self._modes.items():
-            if is_open(fd):
-                os.set_blocking(fd, blocking)
-
-
-def is_open(fd: int) -> bool:
-    """Whether the descriptor is open in this process."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+            os.set_blocking(fd, blocking)
 
 
 def window_size() -> dict[str, int] | None:

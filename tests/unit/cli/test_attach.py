@@ -92,6 +92,22 @@ def test_without_interactive_there_is_no_input(system: FakeSystem) -> None:
     assert process.parameters == {"id": "web", "wait": True, "stdout": 0, "stderr": 1, "attachment": 2}
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_nobodys(system: FakeSystem, closed: str) -> None:
+    def start(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        passed = [fds[parameters[name]] for name in ("stdin", "stdout", "stderr")]
+        kinds.extend(os.readlink(f"/proc/self/fd/{fd}").partition(":")[0] for fd in passed)
+        yield STARTED
+        yield {"event": {"exitCode": 7}}
+
+    kinds: list[str] = []
+    system.answers["Containers.Exec"] = start
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *system.command("exec", "-i", "web", "cat")]
+    result = subprocess.run(command, env=system.environment, capture_output=True, input=b"", timeout=30, check=False)
+    assert result.returncode == 7
+    assert kinds == ["/dev/null" if word in closed.split() else "pipe" for word in ("<&-", ">&-", "2>&-")]
+
+
 def test_a_detached_run_prints_the_id(system: FakeSystem, tmp_path: Path) -> None:
     system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
     system.answers["Containers.Start"] = [STARTED]
