@@ -115,14 +115,17 @@ class Supervision:
         return entry
 
     def _note(self, label: str, pid: int | None) -> None:
-        """Keep the record of what runs up to date."""
+        """Keep the record of what runs up to date. A full disk is no reason to end what runs: see `end_leftovers`."""
         self._running.pop(label, None)
         if pid is not None:
             self._running[label] = [pid, pidfd.start_time(pid) or 0]
         temporary = self._record + ".new"
-        with open(temporary, "w", encoding="ascii") as file:
-            json.dump(self._running, file)
-        os.replace(temporary, self._record)
+        try:
+            with open(temporary, "w", encoding="ascii") as file:
+                json.dump(self._running, file)
+            os.replace(temporary, self._record)
+        except OSError as error:
+            _log.warning("cannot keep the record of what runs, %s: %s", self._record, error.strerror)
 
 
 def _check(job: Job) -> None:

@@ -93,6 +93,17 @@ async def test_a_client_waits_through_the_restart_of_a_killed_service(supervisor
     assert "was killed by SIGKILL" in found.reason
 
 
+async def test_a_record_that_cannot_be_written_ends_nothing(supervisor: Roots) -> None:
+    backend = BuiltinSupervisor(supervisor)
+    os.mkdir(os.path.join(supervisor.run, "supervisor.services.new"))
+    for label in ("first", "second"):
+        await backend.register(helper(supervisor, label))
+    first = await ask(supervisor, "first")
+    assert first != await ask(supervisor, "second") != 0
+    await backend.deregister("second")
+    assert await ask(supervisor, "first") == first
+
+
 async def test_a_crashing_service_is_restarted_ever_more_slowly(supervisor: Roots) -> None:
     backend = BuiltinSupervisor(supervisor)
     crash = job(supervisor, "crash", "import sys; sys.exit(3)", keep_alive=True, run_at_load=True, throttle=0.2)
