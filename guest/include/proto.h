@@ -11,6 +11,8 @@
  *
  * KIND_HELLO    stream 0. JSON {"version", ...}. The host speaks first, the agent answers; each checks the other's
  *               version. A host may say HELLO again at any time: all streams and requests of before are void.
+ *               The host's "seed" (hex) is for the random pool: this guest may be one of many that go on from one
+ *               saved state.
  * KIND_REQUEST  host to agent. stream = number of the request, chosen by the host, not 0. JSON {"op", ...}.
  * KIND_REPLY    agent to host. stream = number of the request. JSON {"result": {...}} or
  *               {"error": {"code", "errno", "message", "exitCode"?}}. Each request is answered exactly once.

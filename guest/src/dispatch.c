@@ -16,6 +16,7 @@
 #include "proto.h"
 #include "relay.h"
 #include "socket.h"
+#include "system.h"
 #include "transfer.h"
 
 static const struct {
@@ -26,7 +27,7 @@ static const struct {
     {"network.configure", op_network}, {"sysctl.set", op_sysctl},     {"process.start", op_start},
     {"process.signal", op_signal},     {"process.resize", op_resize}, {"statistics", op_statistics},
     {"filesystem.sync", op_sync},      {"filesystem.trim", op_trim},  {"time.set", op_time},
-    {"random.reseed", op_reseed},      {"copy.in", op_copy_in},       {"copy.out", op_copy_out},
+    {"copy.in", op_copy_in},       {"copy.out", op_copy_out},
     {"tree.export", op_export},        {"tree.layer", op_layer},      {"tree.changes", op_changes},
     {"share.replay", op_replay},       {"kernel.log", op_kernel_log}, {"socket.listen", op_listen},
     {"socket.connect", op_connect},    {"volume.fill", op_fill},      {"shutdown", op_shutdown},
@@ -77,7 +78,11 @@ void dispatch_hello(const char *text, size_t length) {
     json_error_t why;
     json_t *hello = json_loadb(text ? text : "", length, 0, &why);
     long long version = args_integer(hello, "version", 0);
+    const char *seed = args_string(hello, "seed", NULL);
+    int status = seed && agent.pid1 ? system_seed(seed) : 0; /* before anything here is random: see proto.h */
     json_decref(hello);
+    if (status < 0)
+        log_line("the random pool is not seeded: %s", strerror(-status));
     if (version != PROTO_VERSION)
         log_line("the host speaks protocol version %lld, this agent %d", version, PROTO_VERSION);
     socket_reset_all();

@@ -27,7 +27,6 @@ int op_statistics(uint32_t number, const json_t *args, json_t **result, struct e
 int op_sync(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_trim(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_time(uint32_t number, const json_t *args, json_t **result, struct err *e);
-int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_copy_in(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_copy_out(uint32_t number, const json_t *args, json_t **result, struct err *e);
 int op_export(uint32_t number, const json_t *args, json_t **result, struct err *e);

@@ -17,7 +17,7 @@
 #include "modules.h"
 #include "uevent.h"
 
-enum { WAIT_MS = 10000, LINKS_MAX = 256 };
+enum { WAIT_MS = 10000, LINKS_MAX = 256, MAC_SIZE = 6 };
 
 struct request {
     struct nlmsghdr head;
@@ -71,7 +71,7 @@ static int talk(int fd, struct request *request) {
 
 struct search {
     int fd; /* any socket */
-    unsigned char mac[6];
+    unsigned char mac[MAC_SIZE];
     char name[IF_NAMESIZE];
 };
 
@@ -96,7 +96,7 @@ static bool has_mac(void *context) {
     return false;
 }
 
-static int set_link(int fd, unsigned index, const char *name, unsigned mtu, bool up) {
+static int set_link(int fd, unsigned index, const char *name, const unsigned char *mac, unsigned mtu, bool up) {
     struct request request;
     begin(&request, RTM_NEWLINK, 0, sizeof request.body.link);
     request.body.link.ifi_index = (int)index;
@@ -106,19 +106,23 @@ static int set_link(int fd, unsigned index, const char *name, unsigned mtu, bool
     }
     if (name)
         attribute(&request, IFLA_IFNAME, name, strlen(name) + 1);
+    if (mac)
+        attribute(&request, IFLA_ADDRESS, mac, MAC_SIZE);
     if (mtu)
         attribute(&request, IFLA_MTU, &mtu, sizeof mtu);
     return talk(fd, &request);
 }
 
 static int bring_up(int fd, const json_t *spec, unsigned *index, struct err *e) {
-    const char *mac = args_string(spec, "macAddress", ""), *name = args_string(spec, "name", NULL);
+    const char *address = args_string(spec, "macAddress", ""), *name = args_string(spec, "name", NULL);
+    const char *device = args_string(spec, "device", address);
+    unsigned char mac[MAC_SIZE];
     unsigned mtu = (unsigned)args_integer(spec, "mtu", 0);
     struct search search = {.fd = fd};
-    if (!parse_mac(mac, search.mac) || (name && strlen(name) >= IF_NAMESIZE))
-        return err_set(e, EINVAL, "no network interface can have MAC \"%s\" and name \"%s\"", mac, name ? name : "");
+    if (!parse_mac(address, mac) || !parse_mac(device, search.mac) || (name && strlen(name) >= IF_NAMESIZE))
+        return err_set(e, EINVAL, "no network interface can have MAC \"%s\" and name \"%s\"", address, name ? name : "");
     if (uevent_until(has_mac, &search, WAIT_MS) < 0)
-        return err_code(e, "notFound", ENODEV, "no network interface with MAC %s appeared within %d s", mac,
+        return err_code(e, "notFound", ENODEV, "no network interface with MAC %s appeared within %d s", device,
                         WAIT_MS / 1000);
     *index = if_nametoindex(search.name);
     bool rename = name && strcmp(name, search.name) != 0;
@@ -126,10 +130,10 @@ static int bring_up(int fd, const json_t *spec, unsigned *index, struct err *e) 
     if (other) { /* the kernel numbered them otherwise: whoever has the name waits for its own turn */
         char aside[IF_NAMESIZE];
         snprintf(aside, sizeof aside, "was%u", other);
-        set_link(fd, other, aside, 0, false);
+        set_link(fd, other, aside, NULL, 0, false);
     }
-    int status = set_link(fd, *index, rename ? name : NULL, mtu, true);
-    return status < 0 ? err_set(e, -status, "failed to bring up %s (%s)", name ? name : search.name, mac) : 0;
+    int status = set_link(fd, *index, rename ? name : NULL, memcmp(mac, search.mac, MAC_SIZE) ? mac : NULL, mtu, true);
+    return status < 0 ? err_set(e, -status, "failed to bring up %s (%s)", name ? name : search.name, address) : 0;
 }
 
 /* ---- addresses ---- */
@@ -228,7 +232,7 @@ int op_network(uint32_t number, const json_t *args, json_t **result, struct err 
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0)
         return err_set(e, errno, "failed to configure the network");
-    int status = set_link(fd, if_nametoindex("lo"), NULL, 0, true);
+    int status = set_link(fd, if_nametoindex("lo"), NULL, NULL, 0, true);
     if (status < 0)
         err_set(e, -status, "failed to bring up lo");
     json_array_foreach(args_array(args, "interfaces"), at, item) {

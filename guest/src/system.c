@@ -74,16 +74,14 @@ static int digit(char text) {
     return isdigit((unsigned char)text) ? text - '0' : tolower((unsigned char)text) - 'a' + 10;
 }
 
-int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+int system_seed(const char *hex) {
     union {
         struct rand_pool_info info;
         char space[sizeof(struct rand_pool_info) + SEED_MAX];
     } pool = {0};
-    const char *hex = args_string(args, "seed", "");
     size_t length = strlen(hex) / 2;
-    (void)number, (void)result;
     if (length == 0 || length > SEED_MAX || strspn(hex, "0123456789abcdefABCDEF") != length * 2)
-        return err_set(e, EINVAL, "a seed is 1 to %d bytes in hex", SEED_MAX);
+        return -EINVAL;
     for (size_t i = 0; i < length; i++)
         ((unsigned char *)pool.info.buf)[i] = (unsigned char)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
     pool.info.entropy_count = (int)length * 8;
@@ -94,7 +92,7 @@ int op_reseed(uint32_t number, const json_t *args, json_t **result, struct err *
         ioctl(fd, RNDRESEEDCRNG); /* at once, not within the next minutes; old kernels lack it */
     if (fd >= 0)
         close(fd);
-    return status < 0 ? err_set(e, -status, "failed to seed the random pool") : 0;
+    return status;
 }
 
 static void let_go_of_disks(void) {

@@ -63,6 +63,15 @@ async def test_interfaces_are_found_by_mac_renamed_and_configured(agent_socket: 
         assert "default via fd00::1 dev eth0" in routes6
 
 
+async def test_an_interface_gets_the_mac_that_it_is_to_have(agent_socket: Start) -> None:
+    async with agent(agent_socket) as client:
+        mac = "f2:00:00:00:00:0c"
+        await client.configure_network([InterfaceSpec(mac, "eth0", ["192.168.64.2/24"], device=MACS[1])])
+        _, link = await output_of(client, "ip", "-o", "link", "show", "eth0")
+        assert f"link/ether {mac}" in link
+        assert "UP" in link
+
+
 async def test_lo_is_up_without_any_interface(agent_socket: Start) -> None:
     async with agent(agent_socket) as client:
         await client.configure_network([])

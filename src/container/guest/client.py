@@ -258,10 +258,6 @@ class GuestClient:
         whole, part = divmod(seconds, 1)
         await self._call("time.set", timeout, seconds=int(whole), nanoseconds=int(part * 1e9))
 
-    async def reseed(self, seed: bytes, *, timeout: float | None = None) -> None:
-        """Credit random bytes (at most 512) to the guest's pool."""
-        await self._call("random.reseed", timeout, seed=seed.hex())
-
     async def shutdown(self, *, timeout: float | None = None) -> None:
         """Kill all, unmount, sync; returns when the agent is about to power off."""
         await self._call("shutdown", timeout)

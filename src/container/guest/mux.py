@@ -18,6 +18,7 @@ from container.guest import wire
 
 CHUNK = 65524  # a frame of 64 KiB
 _GIVE_BACK = wire.WINDOW_INITIAL // 4
+SEED_SIZE = 32  # random bytes for the guest, at most 512
 BACKLOG = 1 << 18  # bytes that wait before writers do
 
 
@@ -158,8 +159,9 @@ class Mux:
         return self._streams.pop(stream.number, None) is not None
 
     async def hello(self) -> dict[str, Any]:
-        """Say HELLO; the agent's answer."""
-        await self._send_json(wire.KIND_HELLO, wire.STREAM_CONTROL, {"version": wire.PROTO_VERSION})
+        """Say HELLO, with random bytes for the guest's pool; the agent's answer."""
+        hello = {"version": wire.PROTO_VERSION, "seed": os.urandom(SEED_SIZE).hex()}
+        await self._send_json(wire.KIND_HELLO, wire.STREAM_CONTROL, hello)
         return await self._hello
 
     async def request(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -46,13 +46,17 @@ class RouteSpec:
 
 @dataclass(frozen=True)
 class InterfaceSpec:
-    """One network interface, found by MAC, renamed, configured; addresses with prefix length, `mtu` in bytes."""
+    """One network interface, renamed and configured; addresses with prefix length, `mtu` in bytes.
+
+    It is found by the MAC address `device`, and has `mac_address` from then on; None: that is the one it has.
+    """
 
     mac_address: str
     name: str
     addresses: list[str]
     routes: list[RouteSpec] = field(default_factory=list)
     mtu: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from container.errors import ContainerError, ErrorCode
-from container.vm.spec import AGENT_PORT, Disk, Nic, Share, VMSpec, Wiring
+from container.vm.spec import AGENT_PORT, Disk, Nic, Share, VMSpec, Wiring, card_address
 
 MIB = 1 << 20
 
@@ -40,6 +40,8 @@ _TCG_ARGUMENTS = (
 # user space ends no translation block. Together 12 % of a boot.
 _TCG_CPUS = {"amd64": "max,erms=off,fsrm=off,smap=off,smep=off", "arm64": "max,pauth-impdef=on"}
 
+AGENT_CHANNEL = "agent"
+NOTHING = "null-co"  # a disk without a file
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
@@ -70,6 +72,7 @@ def build(spec: VMSpec, wiring: Wiring) -> list[str]:
         *_disks(spec),
         *_nics(spec.nics),
         *_shares(spec.shares),
+        *(() if wiring.state is None else ("-incoming", f"fd:{wiring.state}")),
     ]
 
 
@@ -110,9 +113,9 @@ def _channels(wiring: Wiring) -> Iterator[str]:
     yield from ("-mon", "chardev=monitor,mode=control")
     yield from ("-chardev", f"file,id=console,path={_escape(wiring.boot_log)},append=on")
     yield from ("-serial", "chardev:console")
-    yield from ("-chardev", f"socket,id=agent,fd={wiring.agent}")
+    yield from ("-chardev", f"socket,id={AGENT_CHANNEL},fd={wiring.agent}")
     yield from ("-device", "virtio-serial-pci,id=ports,max_ports=2")
-    yield from ("-device", f"virtserialport,bus=ports.0,nr=1,chardev=agent,name={AGENT_PORT}")
+    yield from ("-device", f"virtserialport,id=port,bus=ports.0,nr=1,chardev={AGENT_CHANNEL},name={AGENT_PORT}")
 
 
 def _disks(spec: VMSpec) -> Iterator[str]:
@@ -121,11 +124,14 @@ def _disks(spec: VMSpec) -> Iterator[str]:
         device: dict[str, object] = {"driver": "virtio-blk-pci", "id": node, "drive": node, "serial": disk.serial}
         if spec.accelerator.name == "tcg":
             device["num-queues"] = 1  # each queue costs an interrupt vector at boot, and brings nothing here
-        yield from ("-blockdev", json.dumps(_blockdev(node, disk)))
+        yield from ("-blockdev", json.dumps(block_node(node, disk)))
         yield from ("-device", json.dumps(device))
 
 
-def _blockdev(node: str, disk: Disk) -> dict[str, object]:
+def block_node(node: str, disk: Disk) -> dict[str, object]:
+    """The arguments of QMP's `blockdev-add`, and of `-blockdev`, for what is behind a disk."""
+    if disk.format == NOTHING:
+        return {"driver": NOTHING, "node-name": node, "read-only": disk.read_only}
     file: dict[str, object] = {"driver": "file", "filename": disk.path, "read-only": disk.read_only}
     block: dict[str, object] = {"driver": disk.format, "node-name": node, "read-only": disk.read_only, "file": file}
     if disk.discard:
@@ -139,7 +145,7 @@ def _nics(nics: Iterable[Nic]) -> Iterator[str]:
     for index, nic in enumerate(nics):
         yield from ("-netdev", f"tap,id=net{index},fd={nic.tap}")
         # An empty romfile: the firmware boots nothing from the network.
-        yield from ("-device", f"virtio-net-pci,id=nic{index},netdev=net{index},mac={nic.mac},romfile=")
+        yield from ("-device", f"virtio-net-pci,id=nic{index},netdev=net{index},mac={card_address(index)},romfile=")
 
 
 def _shares(shares: Iterable[Share]) -> Iterator[str]:

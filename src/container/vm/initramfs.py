@@ -45,7 +45,7 @@ def build(kernel: Kernel, agent: str, cache: str) -> str:
         if not _touch(path):
             chosen = modules.select(kernel.modules) if kernel.modules else []
             atomic.write(path, _archive(init, chosen))
-            _forget_oldest(cache)
+            forget_oldest(cache, _PREFIX, _KEPT)
     except OSError as error:
         raise internal(f"cannot keep the initramfs in {cache}: {error.strerror}") from error
     return path
@@ -85,8 +85,9 @@ def _touch(path: str) -> bool:
     return True
 
 
-def _forget_oldest(cache: str) -> None:
-    found = [entry for entry in os.scandir(cache) if entry.name.startswith(_PREFIX)]
-    for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)[:-_KEPT]:
+def forget_oldest(cache: str, prefix: str, kept: int) -> None:
+    """Remove the files of a cache that start with `prefix`, but for those that were used last. Raises OSError."""
+    found = [entry for entry in os.scandir(cache) if entry.name.startswith(prefix)]
+    for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)[:-kept]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(entry.path)

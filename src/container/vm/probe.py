@@ -147,9 +147,10 @@ def _key(kernel: Kernel) -> dict[str, Any]:
     program = find(argv.binary(kernel.architecture))
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot = file.read().strip()
-    return {"kernel": _identity(kernel.path), "qemu": _identity(program), "boot": boot}
+    return {"kernel": identity(kernel.path), "qemu": identity(program), "boot": boot}
 
 
-def _identity(path: str) -> list[Any]:
+def identity(path: str) -> list[Any]:
+    """What tells one version of a file from another."""
     found = os.stat(path)
     return [os.path.realpath(path), found.st_size, found.st_mtime_ns]

@@ -51,8 +51,10 @@ class VirtualMachine:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, spec: VMSpec, *, boot_log: str) -> "AsyncIterator[VirtualMachine]":
+    async def start(cls, spec: VMSpec, *, boot_log: str, state: int | None = None) -> "AsyncIterator[VirtualMachine]":
         """Start QEMU and yield at once, before the guest has booted; leaving the context kills what still runs.
+
+        With `state` (`vm.saved`) the guest does not boot, but goes on from there.
 
         Everything that the guest says on its console goes to `boot_log` (made anew). Enter it on the main thread: QEMU
         dies with the thread that started it. The taps of the spec may be closed once it has been entered.
@@ -69,9 +71,10 @@ class VirtualMachine:
                 stack.callback(agent_far.close)
                 monitor.setblocking(False)
                 agent.setblocking(False)
-            wiring = Wiring(monitor=monitor_far.fileno(), agent=agent_far.fileno(), boot_log=boot_log)
+            wiring = Wiring(monitor_far.fileno(), agent_far.fileno(), boot_log, state)
             inherited = [wiring.monitor, wiring.agent, *(nic.tap for nic in spec.nics)]
             inherited += [share.socket for share in spec.shares]
+            inherited += [] if state is None else [state]
             child = Child.start(argv.build(spec, wiring), inherited)
             stack.push_async_callback(child.close)
             monitor_far.close()

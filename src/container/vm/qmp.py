@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal
 
 if TYPE_CHECKING:
-    from qemu.qmp import QMPClient
+    from qemu.qmp import Message, QMPClient
 
 
 class Monitor:
@@ -42,6 +42,21 @@ class Monitor:
         except (QMPError, OSError, EOFError) as error:
             message = f"{doing} failed: the connection to QEMU is broken: {error}"
             raise ContainerError(ErrorCode.INTERRUPTED, message) from error
+
+    @contextlib.asynccontextmanager
+    async def events(self, *names: str) -> "AsyncIterator[AsyncIterator[Message]]":
+        """The events of these names from now on. Raises as `execute`."""
+        await self.execute("query-status")  # connects
+        assert self._client is not None
+        with self._client.listener(names) as listener:
+            yield aiter(listener)
+
+    async def send(self, fd: int, name: str) -> None:
+        """Give QEMU a copy of a descriptor, which commands may call `name`. Raises as `execute`."""
+        await self.execute("query-status")
+        assert self._client is not None
+        self._client.send_fd_scm(fd)
+        await self.execute("getfd", {"fdname": name})
 
     async def close(self) -> None:
         """Hang up; QEMU does not mind."""

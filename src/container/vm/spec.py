@@ -11,9 +11,9 @@ AGENT_PORT = "io.container.agent"
 class Disk:
     """A virtio-blk disk; the guest finds it by `serial` (at most 20 bytes).
 
-    `format` is a QEMU block driver: `raw`, or `vmdk` for a descriptor of flat extents. `discard` passes the guest's
-    TRIM on to the file, so that freed blocks become holes. `volatile`: nobody reads the file once the machine is gone,
-    so what the guest flushes need not get to the medium.
+    `format` is a QEMU block driver: `raw`, `vmdk` for a descriptor of flat extents, or `null-co` for no file. `discard`
+    passes the guest's TRIM on to the file, so that freed blocks become holes. `volatile`: nobody reads the file once
+    the machine is gone, so what the guest flushes need not get to the medium.
     """
 
     path: str
@@ -26,14 +26,21 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """A virtio-net card; the guest finds it by its MAC address.
+    """A virtio-net card; the guest finds it by the MAC address `card_address(its position)`.
 
     `tap` is an open TAP descriptor (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR) of this process. It stays the caller's: QEMU
     gets its own copy when the machine starts, and the caller may close it then.
     """
 
-    mac: str
     tap: int
+
+
+def card_address(position: int) -> str:
+    """The MAC address that a machine gives its network card: by position only, so that machines of one shape are alike.
+
+    The guest gives the interface the one that its network wants.
+    """
+    return f"52:54:00:00:00:{position:02x}"
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,4 @@ class Wiring:
     monitor: int  # stream socket for QMP
     agent: int  # stream socket for the virtio-serial port AGENT_PORT
     boot_log: str  # file that the guest's console is appended to
+    state: int | None = None  # file to go on from (`vm.saved`), instead of a boot

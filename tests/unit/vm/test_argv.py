@@ -1,13 +1,14 @@
 """QEMU's command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from container.errors import ContainerError, ErrorCode
 from container.model.system import Accelerator
 from container.vm import argv
-from container.vm.spec import Disk, Nic, Share, VMSpec, Wiring
+from container.vm.spec import Disk, Nic, Share, VMSpec, Wiring, card_address
 
 WIRING = Wiring(monitor=5, agent=7, boot_log="/run/a,b/boot.log")
 
@@ -88,11 +89,17 @@ def test_disks_keep_their_order_serial_and_rights() -> None:
 
 
 def test_nics_get_their_tap_and_mac_and_no_boot_rom() -> None:
-    words = argv.build(spec(nics=(Nic(mac="f2:00:00:00:00:01", tap=11),)), WIRING)
-    assert values(words, "-netdev") == ["tap,id=net0,fd=11"]
-    (device,) = (value for value in values(words, "-device") if value.startswith("virtio-net"))
-    assert "mac=f2:00:00:00:00:01" in device
-    assert device.endswith("romfile=")
+    words = argv.build(spec(nics=(Nic(tap=11), Nic(tap=12))), WIRING)
+    assert values(words, "-netdev") == ["tap,id=net0,fd=11", "tap,id=net1,fd=12"]
+    cards = [value for value in values(words, "-device") if value.startswith("virtio-net")]
+    for position, device in enumerate(cards):
+        assert f"mac={card_address(position)}" in device
+        assert device.endswith("romfile=")
+
+
+def test_a_machine_goes_on_from_a_file_that_it_inherits() -> None:
+    assert "-incoming" not in argv.build(spec(), WIRING)
+    assert values(argv.build(spec(), replace(WIRING, state=9)), "-incoming") == ["fd:9"]
 
 
 def test_kernel_arguments_of_the_user_replace_ours() -> None:

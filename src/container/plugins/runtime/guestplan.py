@@ -12,6 +12,7 @@ from container.model.network import Attachment
 from container.model.process import ProcessConfiguration
 from container.plugins.runtime.plan import IMAGE, UPPER
 from container.plugins.runtime.sockets import SSH_SOCKET, Forward
+from container.vm.spec import card_address
 
 HOST_GATEWAY = "host-gateway"
 CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
@@ -36,6 +37,7 @@ def interfaces(attachments: Sequence[Attachment]) -> list[InterfaceSpec]:
                 addresses=[address for address in addresses if address],
                 routes=[RouteSpec("default", gateway) for gateway in gateways if gateway],
                 mtu=attachment.mtu,
+                device=card_address(number),
             )
         )
     return result

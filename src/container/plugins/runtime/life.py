@@ -9,9 +9,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from container.errors import ContainerError, ErrorCode, internal
 from container.model.container import ContainerState, ContainerStatus
@@ -24,7 +25,8 @@ from container.plugins.runtime.states import Running, State, Stopping
 from container.plugins.runtime.timeline import Timeline
 from container.vm.initramfs import agent_path, build
 from container.vm.qemu import VirtualMachine
-from container.vm.spec import Nic
+from container.vm.saved import SavedMachine
+from container.vm.spec import Nic, VMSpec
 
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
 BOOT_DEADLINE = 12.0
+RESTORE_DEADLINE = 5.0
 REQUEST_DEADLINE = 20.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
@@ -66,7 +69,7 @@ class Life:
         self._scope: asyncio.Timeout | None = None
         self._aborted: str | None = None
         self._started_date: str | None = None
-        self._exited = self._powers_off = self._over = False
+        self._answered = self._exited = self._powers_off = self._over = False
         self._forwards: list[Forward] = []
         self._storage: Storage | None = None
         self.relaying: asyncio.Task[None] | None = None
@@ -121,26 +124,43 @@ class Life:
         storage = self._storage = await self._attach_storage(stack)
         attached = await answers()
         self._timeline.mark("networks attached")
-        nics = [Nic(item.attachment.mac_address or "", item.tap) for item in attached]
+        nics = [Nic(item.tap) for item in attached]
         host_cpus = len(os.sched_getaffinity(0))
         volumes, shares = (storage.disks, storage.shares) if storage else ((), ())
         spec = plan.machine(self._launch, initramfs, disk, nics, host_cpus, volumes, shares)
-        boot_log = os.path.join(self._bundle, BOOT_LOG)
-        vm = await stack.enter_async_context(VirtualMachine.start(spec, boot_log=boot_log))
-        self._timeline.mark("QEMU started")
-        if storage is not None:
-            storage.handed_over()
-            watching = storage.watch(vm, self.abort, POWER_OFF_DEADLINE * self.speed)
-            stack.callback(self._group.create_task(watching).cancel)
-        session = self._session(vm, ports, published, attached)
+        saved = stack.enter_context(SavedMachine.of(spec, self._cache))
+        session = partial(self._session, ports, published, attached, spec, saved)
         try:
-            await vm.guard(session, doing=f"running container {configuration.id}")
+            await self._power(spec, saved, session)
         except ContainerError as error:
-            if not self._exited:
-                raise (storage.failure() if storage else None) or error from error
-            _log.warning("%s: the machine ended before it had shut down", configuration.id, exc_info=True)
-        if self._powers_off:
-            await vm.shutdown(grace=POWER_OFF_DEADLINE)
+            if saved.fd is None or self._answered:
+                raise
+            _log.warning("%s: cannot go on from the saved machine, boots: %s", configuration.id, error.describe())
+            saved.discard()
+            await self._power(spec, saved, session)
+
+    async def _power(
+        self, spec: VMSpec, saved: SavedMachine, session: "Callable[[VirtualMachine], Coroutine[Any, Any, None]]"
+    ) -> None:
+        """One machine, from the start of QEMU to its end."""
+        storage, boot_log = self._storage, os.path.join(self._bundle, BOOT_LOG)
+        async with (
+            VirtualMachine.start(saved.bootable(spec), boot_log=boot_log, state=saved.fd) as vm,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            self._timeline.mark("QEMU started")
+            if storage is not None:
+                storage.handed_over()
+                watching = storage.watch(vm, self.abort, POWER_OFF_DEADLINE * self.speed)
+                stack.callback(self._group.create_task(watching).cancel)
+            try:
+                await vm.guard(session(vm), doing=f"running container {spec.name}")
+            except ContainerError as error:
+                if not self._exited:
+                    raise (storage.failure() if storage else None) or error from error
+                _log.warning("%s: the machine ended before it had shut down", spec.name, exc_info=True)
+            if self._powers_off:
+                await vm.shutdown(grace=POWER_OFF_DEADLINE)
 
     def _bind_ports(self, stack: contextlib.AsyncExitStack) -> "BoundPorts | None":
         published = self._launch.configuration.published_ports
@@ -180,27 +200,37 @@ class Life:
 
     async def _session(
         self,
-        vm: VirtualMachine,
         ports: "BoundPorts | None",
         published: "HostSockets | None",
         attached: Sequence[Attached],
+        spec: VMSpec,
+        saved: SavedMachine,
+        vm: VirtualMachine,
     ) -> None:
         """From the boot to the guest's shutdown, all of it while the machine lives."""
         import container.guest.streams  # noqa: F401  # now, while the guest boots, for `process`
         from container.guest.client import GuestClient
-        from container.plugins.runtime import guestplan  # noqa: F401
+        from container.plugins.runtime import setup
         from container.plugins.runtime.logs import LogWriter
 
         async with contextlib.AsyncExitStack() as stack:
             log = LogWriter(os.path.join(self._bundle, STDIO_LOG))
             stack.callback(log.close)
+            if saved.wanted:
+                await saved.save(spec, vm.qmp)
+                self._timeline.mark("machine saved")
             client = stack.enter_async_context(GuestClient.connect(vm.agent, timeout=2 * BOOT_DEADLINE * self.speed))
-            guest = await vm.guard(client, doing="booting the virtual machine", deadline=BOOT_DEADLINE)
-            uptime = guest.info.uptime_ms / 1000
-            self._timeline.mark("kernel entered", ago=uptime)
-            self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)
+            limit = BOOT_DEADLINE if saved.fd is None else RESTORE_DEADLINE
+            guest = await vm.guard(client, doing="booting the virtual machine", deadline=limit)
+            self._answered = True
+            if saved.fd is None:
+                uptime = guest.info.uptime_ms / 1000
+                self._timeline.mark("kernel entered", ago=uptime)
+                self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)
             self._timeline.mark("agent answered")
-            await self._set_up(guest, attached)
+            volumes = self._storage.volumes if self._storage else ()
+            await setup.set_up(guest, self._launch, attached, volumes, REQUEST_DEADLINE * self.speed)
+            self._timeline.mark("guest set up")
             if ports is not None:
                 from container.plugins.runtime.ports import published as published_ports
 
@@ -217,21 +247,6 @@ class Life:
             self._timeline.mark("process ended")
             self._become(Stopping(running))
             await self._shut_down(guest, running, kernel_log)
-
-    async def _set_up(self, guest: "GuestClient", attached: Sequence[Attached]) -> None:
-        """Clock, root file system, network, files: requests in one go, since the agent serves them in order."""
-        from container.plugins.runtime import guestplan
-
-        attachments = [item.attachment for item in attached]
-        deadline = REQUEST_DEADLINE * self.speed
-        await _together(
-            guest.set_time(time.time(), timeout=deadline),  # the emulated clock chip has whole seconds
-            guest.mount_rootfs(guestplan.rootfs(self._launch), timeout=deadline),
-            guest.mount_volumes(self._storage.volumes if self._storage else (), timeout=deadline),
-            guest.configure_network(guestplan.interfaces(attachments), timeout=deadline),
-            guest.write_files(guestplan.files(self._launch.configuration, attachments), timeout=deadline),
-        )
-        self._timeline.mark("guest set up")
 
     async def _relay_sockets(
         self, stack: contextlib.AsyncExitStack, guest: "GuestClient", published: "HostSockets | None"
@@ -289,10 +304,3 @@ class Life:
             self._timeline.mark("guest shut down")
         except ContainerError as error:
             _log.warning("%s: the guest did not shut down: %s", running.init.id, error)
-
-
-async def _together(*requests: Awaitable[None]) -> None:
-    """Await all; raise the failure of the first, in their order, that failed."""
-    for result in await asyncio.gather(*requests, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result

@@ -26,6 +26,7 @@ LATER = (  # what is imported while the guest boots: a fork server does it ahead
     "container.plugins.runtime.guestplan",
     "container.plugins.runtime.logs",
     "container.plugins.runtime.ports",
+    "container.plugins.runtime.setup",
     "container.plugins.runtime.sockets",
 )
 TERMINATED_GRACE = 3.0  # seconds between TERM and KILL for the container when this process is told to end

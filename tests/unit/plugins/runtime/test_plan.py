@@ -22,13 +22,13 @@ def contents(configuration, attachments):
 
 
 def test_the_machine_has_the_containers_cpus_and_its_memory_plus_the_guests_own():
-    spec = plan.machine(launch(), "/initramfs", "/upper", [Nic("f2:00:00:00:00:01", 7)], 8)
+    spec = plan.machine(launch(), "/initramfs", "/upper", [Nic(7)], 8)
     assert (spec.cpus, spec.memory_in_bytes) == (2, (256 + 128) << 20)
     assert spec.disks == (
         Disk("/disk.vmdk", "image", format="vmdk", read_only=True),
         Disk("/upper", "upper", discard=True),
     )
-    assert (spec.kernel, spec.initramfs, spec.nics) == ("/vmlinux", "/initramfs", (Nic("f2:00:00:00:00:01", 7),))
+    assert (spec.kernel, spec.initramfs, spec.nics) == ("/vmlinux", "/initramfs", (Nic(7),))
 
 
 def test_the_machine_has_no_more_cpus_than_the_host():
