@@ -71,7 +71,7 @@ def _layout(file: BinaryIO) -> _Layout | None:
     descriptor = struct.unpack_from("<H", superblock, 0xFE)[0] if wide else 32
     blocks, block_size = high << 32 | low, 1024 << min(shift, 7)
     sound = 0 < per_group <= 8 * block_size and descriptor in (32, 64) and first <= 1
-    if not sound or blocks * block_size > os.fstat(file.fileno()).st_size or blocks // per_group >= _GROUPS_MAX:
+    if not sound or blocks * block_size > os.fstat(file.fileno()).st_size or blocks // per_group > _GROUPS_MAX:
         return None
     return _Layout(blocks, first, block_size, per_group, descriptor)
 
