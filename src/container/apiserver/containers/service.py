@@ -83,6 +83,7 @@ class ContainersService:
         request = volumes.name_anonymous(request)
         self._claimed[id] = [item.network for item in configuration.networks(request, id, None)]
         self._claimed_volumes[id] = volumes.names(request.mounts)
+        hung_up = asyncio.Event()
         try:
             async with aclosing(self._creation.make(request, id)) as items:
                 async for item in items:
@@ -91,7 +92,10 @@ class ContainersService:
                     elif isinstance(item, CreateEvent):
                         yield item
                     else:
-                        await self._tasks.complete(self._commit(item), f"the creation of {id}")
+                        await self._tasks.complete(self._commit(item, hung_up), f"the creation of {id}")
+        except asyncio.CancelledError:
+            hung_up.set()
+            raise
         finally:
             self._claimed.pop(id, None)
             self._claimed_volumes.pop(id, None)
@@ -265,9 +269,11 @@ class ContainersService:
         await asyncio.to_thread(self._records.delete, id)
         self._corrupt.pop(id, None)
 
-    async def _commit(self, record: ContainerRecord) -> None:
+    async def _commit(self, record: ContainerRecord, hung_up: asyncio.Event) -> None:
         await asyncio.to_thread(self._records.create, record)
-        self._containers[record.configuration.id] = Container(record)
+        container = self._containers[record.configuration.id] = Container(record)
+        if hung_up.is_set():
+            await self._lifecycle.discard(container)
 
 
 @contextlib.contextmanager
