@@ -100,14 +100,9 @@ async def test_what_another_cannot_fetch_is_made_from_what_is_here(shop: Shop, r
 
 
 async def test_a_layer_that_waits_for_its_turn_says_so(shop: Shop, registry: FakeRegistry) -> None:
-    go_on, states = threading.Event(), asyncio.Queue[list[str]]()
-    registry.fail(BLOBS + layer_digest(BASE), trickle(go_on, 100_000))
-
-    def see(event: ImageEvent) -> None:
-        if event.progress is not None and event.progress.bytes:
-            states.put_nowait([part.state for part in event.progress.parts or []])
-
-    pull = asyncio.create_task(shop.service.pull(registry.add("app", "1", image()), None, "auto", 1, see))
-    assert await states.get() == ["downloading", "waiting"]
-    go_on.set()
-    await pull
+    registry.pace = 0.02
+    layers = [tar(member(f"{number}", os.urandom(3 << 20))) for number in range(2)]
+    events = await shop.pull(registry.add("app", "1", ImageFiles(layers)), concurrent=1)
+    parts = [part for event in events if event.progress for part in event.progress.parts or []]
+    assert {part.state for part in parts if not part.bytes} == {"waiting"}
+    assert {part.state for part in parts if 0 < part.bytes < part.total_bytes} == {"downloading"}
