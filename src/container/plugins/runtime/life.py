@@ -208,6 +208,7 @@ class Life:
                 self._timeline.mark("ports published")
             await self._relay_sockets(stack, guest, published)
             running = await self._start_init(guest, attached, log.write)
+            stack.callback(self._group.create_task(vm.keep_going()).cancel)
             if self._storage is not None:
                 stack.enter_context(self._storage.replaying(guest, self._group))
             kernel_log = KernelLog(guest, os.path.join(self._bundle, BOOT_LOG), POWER_OFF_DEADLINE * self.speed)
