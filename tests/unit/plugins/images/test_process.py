@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -97,6 +98,17 @@ async def test_sigterm_in_the_middle_of_a_load_ends_at_once_and_leaves_nothing(r
     for fd in (reader, writer):
         os.close(fd)
     assert content(roots) == set()
+
+
+async def test_it_may_have_more_files_open_than_is_usual(roots: Roots) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        with helper(roots) as process:
+            await client(roots)
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (max(1024, min(hard, 65536)), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_kill_at_any_moment_corrupts_nothing(roots: Roots, tmp_path: Path) -> None:
