@@ -263,7 +263,7 @@ sql="psql -h /tmp -U postgres -qAt"
 
 
 @pytest.mark.usefixtures("once")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # with the making of the image, the first time
 def test_postgresql_loses_nothing_that_it_acknowledged_when_qemu_is_killed(postgresql_system: System) -> None:
     """The volume begins as a copy of the image's /var/lib/postgresql, which belongs to postgres."""
     system = postgresql_system
