@@ -21,7 +21,7 @@ from container.apiserver.containers.lifecycle import KILL, KILL_TIMEOUT, Lifecyc
 from container.apiserver.containers.records import DEFAULT_RUNTIME, ContainerRecord, ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
+from container.errors import ContainerError, ErrorCode, ServiceLost, internal, invalid_state, not_found
 from container.model.container import ContainerRequest, ContainerSnapshot, ContainerState
 from container.model.event import CreateEvent, LogFiles, ProcessEvent, Progress
 from container.model.process import ProcessRequest, WindowSize
@@ -278,10 +278,11 @@ class ContainersService:
 
 @contextlib.contextmanager
 def _helper_of(id: str) -> Iterator[None]:
-    """Call a helper that went away by its name: to users an interrupted call means that the system is down."""
+    """Call what went away by its name: to users an interrupted call means that the system is down."""
     try:
         yield
     except ContainerError as error:
         if error.code is not ErrorCode.INTERRUPTED:
             raise
-        raise internal(f"the runtime helper of container {id} went away: {error.message}") from error
+        gone = "runtime helper" if isinstance(error, ServiceLost) else "machine"
+        raise internal(f"the {gone} of container {id} went away: {error.message}") from error

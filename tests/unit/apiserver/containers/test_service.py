@@ -469,6 +469,11 @@ async def test_exec_takes_what_the_init_process_has(house: House) -> None:
         await anext(house.service.exec("nobody", ProcessRequest(arguments=["ls"]), Streams(), True))
     await house.start()
     assert await _exec(house, "ls", "-l", "/") == 2
+    with pytest.raises(
+        ContainerError, match="the machine of container web went away: the connection to the guest"
+    ) as gone:
+        await _exec(house, "busybox", "reboot")
+    assert gone.value.code is ErrorCode.INTERNAL
     house.helpers["web"].crashed = True
     with pytest.raises(ContainerError, match="the runtime helper of container web went away") as caught:
         await _exec(house, "ls")
