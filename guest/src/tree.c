@@ -84,7 +84,8 @@ static int dress_at(int directory, const char *name, const struct stat *like) {
     const struct timespec times[2] = {like->st_atim, like->st_mtim};
     if (fchownat(directory, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
-    if (!S_ISLNK(like->st_mode) && fchmodat(directory, name, like->st_mode & 07777, 0) < 0)
+    /* NOFOLLOW: others may have the directory as well, and put a link there by now */
+    if (!S_ISLNK(like->st_mode) && fchmodat(directory, name, like->st_mode & 07777, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     return utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }

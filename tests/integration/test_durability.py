@@ -166,4 +166,6 @@ def test_the_writable_layer_has_the_size_that_was_asked_for(system: System) -> N
     began = time.monotonic()
     refused = system.run("create", "--storage", "1m", "busybox", check=False)
     assert "minimum storage allowed is 64 MiB" in refused.stderr
+    refused = system.run("create", "--storage", "17t", "busybox", check=False)
+    assert "maximum storage allowed is 16 TiB" in refused.stderr
     assert time.monotonic() - began < 10

@@ -58,12 +58,12 @@ def kill(shop: System) -> None:
         quick.call(str(shop.base / "run" / paths.SUPERVISOR), "io.container.Supervisor.Start", {"label": paths.IMAGES})
         return shop.services().get("images")
 
-    settle(start, lambda now: now not in (None, pid), timeout=20)
+    settle(start, lambda now: now not in (None, pid), timeout=60)
 
 
 def check(shop: System) -> None:
     """Every image is complete, and nothing in the store is damaged."""
-    settle(lambda: shop.run("image", "list", check=False).returncode, lambda code: code == 0, timeout=20)
+    settle(lambda: shop.run("image", "list", check=False).returncode, lambda code: code == 0, timeout=60)
     store = shop.base / "app/images"
     for name in shop.output("image", "list", "-q").split():
         (image,) = json.loads(shop.output("image", "inspect", name))
@@ -108,7 +108,7 @@ def test_a_kill_in_a_prune_leaves_whole_images_or_none(shop: System, plain: Regi
         process = shop.popen("image", "prune", "-a", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(random.uniform(0.0, 0.12))
         kill(shop)
-        process.wait(30)
+        process.wait(60)
         check(shop)
     shop.run("image", "prune", "-a")
     store = shop.base / "app/images"
@@ -125,7 +125,7 @@ def test_what_became_unusable_is_removed_at_start_and_made_again(shop: System, t
     biggest = max((store / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(biggest, 100)
     kill(shop)
-    settle(lambda: shop.run("image", "list", check=False).returncode, lambda code: code == 0, timeout=20)
+    settle(lambda: shop.run("image", "list", check=False).returncode, lambda code: code == 0, timeout=60)
     assert json.loads(shop.output("image", "inspect", "a"))[0]["variants"] == []
     assert not list((store / "layers").glob("*.squashfs"))
     assert not list((store / "disks").iterdir())

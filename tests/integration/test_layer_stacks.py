@@ -102,6 +102,10 @@ def test_whiteouts_are_what_umoci_makes_of_them(upper: list[Member]) -> None:
         [link("more", "lib", mtime=11), new("more/q/foo")],
         [hard("lib/itself", "lib")],
         [new("usr/lib/twice", b"1"), hard("kept", "lib/twice"), new("lib/twice", b"second")],
+        [hard("l", "lib"), new("l/foo"), hard("k", "l/foo"), directory("l/bar", 0o701, mtime=10), new("l/bar/baz")],
+        [hard("usr/l", "absolute"), new("usr/l/foo"), member("usr/l/lib/.wh.old")],
+        [hard("l", "lib"), hard("m", "l"), link("n", "m/..", mtime=11), new("m/foo"), new("n/bar")],
+        [new("x", b"1"), new("x", b"22"), hard("l", "lib"), new("l/foo")],
     ],
 )
 def test_members_below_links_of_lower_layers_land_where_umoci_puts_them(upper: list[Member]) -> None:

@@ -120,8 +120,8 @@ async def test_an_address_is_its_containers_until_it_hangs_up_and_is_not_reused_
 
 
 async def test_attaching_is_fast(helper: Helper) -> None:
-    times = []
-    for _ in range(10):  # the best of them, for others may be busy
+    times = [60.0]
+    while min(times) >= 0.1 and sum(times) < 120:  # the best of them, for others may be busy
         started = time.monotonic()
         async with helper.attached("a"):
             times.append(time.monotonic() - started)
@@ -284,6 +284,7 @@ async def test_ipv6_passes_a_veth_uplink_where_the_host_forwards_it() -> None:
 
 # --- crash and return ------------------------------------------------------------------------------------------------
 
+CAP_NET_BIND_SERVICE = 10
 PULSE = f"""
 import socket, time
 with socket.create_connection(({OUTSIDE!r}, 7000), 5) as s:
@@ -321,6 +322,15 @@ async def test_a_killed_helper_comes_back_and_traffic_never_stops(helper: Helper
                 for _ in range(20):
                     assert pulse.stdout.readline() == "beat\n"
                 pulse.kill()
+
+
+async def test_what_takes_apart_the_containers_packets_can_do_little_else(helper: Helper) -> None:
+    async with helper.attached("a"):
+        uplink = Path("/proc", str(helper.state()["uplink"]["process"]["pid"]))
+        status = dict(line.split(":\t", 1) for line in uplink.joinpath("status").read_text().splitlines())
+        assert int(status["Seccomp"]) == 2
+        assert int(status["CapEff"], 16) & ~(1 << CAP_NET_BIND_SERVICE) == 0
+        assert {"home", "usr", "proc"}.isdisjoint(os.listdir(uplink / "root"))
 
 
 async def test_a_killed_uplink_is_started_again(helper: Helper) -> None:

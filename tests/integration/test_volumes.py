@@ -179,6 +179,31 @@ def test_a_full_volume_is_full_inside_only_and_space_comes_back(system: System) 
 
 
 @pytest.mark.usefixtures("once")
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small file system of the host")
+def test_a_container_waits_while_the_hosts_disk_is_full_and_loses_nothing(system: System, tmp_path: Path) -> None:
+    system.run("volume", "create", "-s", "1g", "cramped")
+    image = Path(str(configuration(system, "cramped")["source"]))
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    subprocess.run([*mount, "-o", "size=24m"], check=True)
+    try:
+        subprocess.run(["cp", "--sparse=always", str(image), str(tmp_path)], check=True)
+        image.unlink()
+        image.symlink_to(tmp_path / image.name)
+        write = "head -c 40000000 /dev/urandom > /v/file; sync; md5sum /v/file > /v/sum; sync; md5sum -c /v/sum"
+        run = ("run", "-d", "--name", "cramped", *SMALL, "-v", "cramped:/v", "busybox", "sh", "-c")
+        system.run(*run, f"{write}; sleep 100000")
+        full = settle(lambda: os.statvfs(tmp_path).f_bfree, lambda free: free == 0, 60)
+        assert (full, system.output("logs", "cramped"), system.state("cramped")) == (0, "", "running")
+        subprocess.run([*mount, "-o", "remount,size=200m"], check=True)
+        told = settle(lambda: system.output("logs", "cramped"), lambda text: "OK" in text, 90)
+        assert told == "/v/file: OK"
+        system.run("delete", "-f", "cramped")
+        system.run("volume", "delete", "cramped")
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.usefixtures("once")
 def test_anonymous_volumes_stay_and_are_pruned(system: System) -> None:
     system.run("run", "--rm", *SMALL, "-v", "/cache", "busybox", "touch", "/cache/x")
     rows = [line.split() for line in system.output("volume", "list").splitlines()[1:]]
@@ -238,7 +263,7 @@ sql="psql -h /tmp -U postgres -qAt"
 
 
 @pytest.mark.usefixtures("once")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # with the making of the image, the first time
 def test_postgresql_loses_nothing_that_it_acknowledged_when_qemu_is_killed(postgresql_system: System) -> None:
     """The volume begins as a copy of the image's /var/lib/postgresql, which belongs to postgres."""
     system = postgresql_system

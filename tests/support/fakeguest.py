@@ -132,6 +132,9 @@ class FakeMachine:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def keep_going(self):
+        pass
+
     async def shutdown(self, *, grace=0.0):
         self.log.append("shut down")
 

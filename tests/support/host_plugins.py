@@ -98,6 +98,7 @@ class HostRuntime(Runtime):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
         if self._init is not None:
@@ -122,6 +123,7 @@ class HostRuntime(Runtime):
         stdin: FileDescriptor | None,
         stdout: FileDescriptor | None,
         stderr: FileDescriptor | None,
+        attachment: FileDescriptor | None,
         wait: bool,
     ) -> AsyncIterator[ProcessEvent]:
         running = await _spawn(process, stdin, stdout, stderr)

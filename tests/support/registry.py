@@ -121,7 +121,7 @@ def certificates(directory: Path) -> Path:
 
 
 def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, "the registry ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

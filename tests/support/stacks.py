@@ -79,7 +79,7 @@ class _Layer:
             self._add(kind, name, path)
 
     def _followed(self, path: str) -> str | None:
-        """Where a directory is, links followed; None for loops and for links that this layer itself borrows."""
+        """Where a directory is, links followed; None for loops."""
         parts, here, count = path.split("/"), "", 0
         while parts:
             part = parts.pop(0)
@@ -92,7 +92,7 @@ class _Layer:
                     here = step
                     continue
                 count += 1
-                if count > 10 or self._own.get(step) in ("borrow", "hardlink"):
+                if count > 10:
                     return None
                 parts = kind[2:].split("/") + parts
                 here = "" if kind.startswith("->/") else here

@@ -99,14 +99,21 @@ class Session:
                 yield from client.stream(method, call, [*fds, attachment.theirs])
             except ServiceLost as lost:
                 logger.debug("lost the API server, the process may go on", error=lost.describe(), id=self.id)
-                try:
-                    yield from attachment.replies(method)
-                except ServiceLost:
-                    if self._begun:
-                        raise self._lost("its runtime helper ended before it did") from lost
-                    raise lost from None
-                if self.process == self.id:
-                    self._quietly("Containers.Wait", client.CALL_TIMEOUT)
+                yield from self._go_on(attachment.replies(method), lost)
+
+    def _go_on(self, replies: Iterator[dict[str, Any]], lost: ServiceLost) -> Iterator[dict[str, Any]]:
+        """The replies of the runtime helper; then the container is waited for, which `--rm` may have to remove."""
+        failure: ContainerError | None = None
+        try:
+            yield from replies
+        except ServiceLost:
+            failure = self._lost("its runtime helper ended before it did") if self._begun else lost
+        except ContainerError as error:
+            failure = error
+        if self._begun and self.process == self.id:
+            self._quietly("Containers.Wait", client.CALL_TIMEOUT)
+        if failure is not None:
+            raise failure
 
     def _begin(self, process: str) -> None:
         self._begun = True

@@ -129,8 +129,9 @@ class LayerBuild:
         self._blob = blob
         with layerstream.translated(self._diff_id):
             self._below = below = Lower.of(paths)
-            if any(below.target(path) is not None for path in self._tree.assumed):
+            if self._tree.doubtful or any(below.target(path) is not None for path in self._tree.assumed):
                 self._again()
+            below.check_room(self._tree)
             self._tree.settle(below.has_directory)
             loans = borrow.lend(self._tree, below)
         for path in (path for loan in loans.values() for names in loan.values() for path in names):
@@ -192,7 +193,7 @@ class LayerBuild:
     def _again(self) -> None:
         """Begin anew: find out first what the members add up to, then take those that are left."""
         self._stack.close()
-        self._pass(LayerTree(_ignore, self._below.target), emit=False)
+        self._pass(LayerTree(_ignore, self._below.target if self._stacked else None), emit=False)
         self._tree.owners.clear()
         self._start()
         self.take_up(self._blob, self._diff_id, borrow.own(self._tree))

@@ -3,7 +3,8 @@
 `LayerTree.add` takes each member and answers what of it belongs in the squashfs stream now: non-directories at once
 under their clean path, directories and whiteouts later (`closing`), because both can be changed by a later member.
 Symbolic links are followed in the directory part of names, `..` stops at the root: no name leaves the image. A hard
-link to a file that only lower layers have is `borrowed`, and not in the stream (see `borrow`). What the layer relies on
+link to a file that only lower layers have is `borrowed`, and not in the stream (see `borrow`); it may be a symbolic
+link, which only a tree that knows what is `below` can follow. What the layer relies on
 being a directory without saying so is `assumed`: lower layers may have a symbolic link there, or nothing.
 """
 
@@ -32,20 +33,22 @@ _MAX_LINKS = 40
 class LayerTree:
     """The members of one layer so far; paths are bytes relative to the root, which is `b""`."""
 
-    def __init__(self, replaced: Callable[[], None], below: Callable[[bytes], bytes | None] = lambda _: None) -> None:
+    def __init__(self, replaced: Callable[[], None], below: Callable[[bytes], bytes | None] | None = None) -> None:
         """`replaced` is called when a member replaces an earlier one; `below` tells targets of lower symbolic links."""
         self.directories: dict[bytes, Entry | None] = {b"": None}  # None: implied by what is below it
         self.opaque: set[bytes] = set()
         self.whiteouts: set[bytes] = set()
         self.borrowed: dict[bytes, bytes] = {}  # hard links to files of lower layers, with these
         self.assumed: set[bytes] = set()
+        self.doubtful: set[bytes] = set()  # borrowed, and something is in it: a symbolic link, if anything
         self.fresh: set[bytes] = set()  # implied when what lower layers have there was hidden already
         self.owners: set[int] = set()  # uids and gids in the stream
         self._others: dict[bytes, int] = {}
         self._symlinks: dict[bytes, bytes] = {}
         self._links: dict[bytes, int] = {}  # hard links, with the ordinal of the file
         self._replaced = replaced
-        self._below = below
+        self._knows = below is not None
+        self._below = below or (lambda _: None)
 
     def add(self, entry: Entry, ordinal: int) -> Entry | None:
         """Take the next member; returns it with a clean name when it goes into the stream now."""
@@ -125,6 +128,11 @@ class LayerTree:
             return True
         return any(up in self.opaque or up in self.whiteouts or up in self._others for up in above(path))
 
+    def relied_on(self) -> list[bytes]:
+        """Directories that the layer has something in and does not list, where it does not hide what is below it."""
+        hidden = self.fresh | self.whiteouts | self.opaque
+        return [path for path in self.implied() if path not in hidden and hidden.isdisjoint(above(path))]
+
     def imply(self, path: bytes) -> None:
         """Have the directories that `path` is in."""
         for up in above(path):
@@ -152,7 +160,9 @@ class LayerTree:
         here = target in self._others and target not in self.borrowed
         self._others[path] = ordinal
         if not here:
-            self.borrowed[path] = self.borrowed.get(target, target)
+            self.borrowed[path] = origin = self.borrowed.get(target, target)
+            if (leads := self._below(origin)) is not None:
+                self._symlinks[path] = leads
             self._assume(target.rpartition(b"/")[0])
             return False
         entry.link = target
@@ -193,9 +203,11 @@ class LayerTree:
         """The directory at `path`, symbolic links followed, missing parts made as implied."""
         path = self._led(path)
         for step in (*above(path), path):
-            if step in self._others:
+            if step in self.borrowed and not self._knows:
+                self.doubtful.add(step)
+            elif step in self._others:
                 raise invalid_argument(f"the layer has both a file {show(step)} and something in it")
-            if step not in self.directories:
+            elif step not in self.directories:
                 if self.hides(step):
                     self.fresh.add(step)
                 self.directories[step] = None

@@ -95,6 +95,12 @@ class Lower:
             )
         return found
 
+    def check_room(self, layer: LayerTree) -> None:
+        """Refuse a layer that has something in what is a file here. Raises ContainerError(invalidArgument)."""
+        for path in layer.relied_on():
+            if path in self.files:
+                raise invalid_argument(f"the layer has something in {show(path)}, which is a file in a layer below it")
+
     def _add(self, number: int, names: Names) -> None:
         borrowed = {path: self.file(path, target) for path, target in names.borrowed.items()}
         gone = names.files.keys() | borrowed.keys() | names.removed

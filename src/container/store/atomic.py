@@ -63,9 +63,9 @@ def sweep(directory: str) -> None:
 
 
 def sibling(path: str) -> str:
-    """A fresh name beside `path` for what will replace it."""
+    """A fresh name beside `path` for what will replace it; no longer than a file system takes."""
     directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.{os.urandom(6).hex()}{SUFFIX}")
+    return os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}{SUFFIX}")
 
 
 def _replace(path: str, data: bytes, mode: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from container.errors import ContainerError, ErrorCode, internal
 
 BLOCK = 4096
+MAXIMUM = 16 << 40  # bytes: numbers of blocks have 32 bits
 JOURNAL = 64 << 20  # bytes, where the disk is large enough: it is space that a busy container really uses
 JOURNAL_MODES = {"journal": 0x20, "ordered": 0x40, "writeback": 0x60}  # EXT4_DEFM_JMODE_*, fs/ext4/ext4.h
 _MOUNT_DEFAULTS = 0x0C  # EXT4_DEFM_XATTR_USER | EXT4_DEFM_ACL, what mke2fs.conf(5) has

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from container.linux import hole
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
-_CLEAN = 1  # s_state
+_CLEAN, _ERRORS = 1, 2  # s_state; after an error the bitmaps may say anything
 _RECOVER, _META_BG, _64BIT = 0x4, 0x10, 0x80  # incompatible features
 _BIGALLOC = 0x200  # read-only compatible feature
 _BLOCK_UNINIT = 0x2  # a group's flag: nothing was ever allocated in it
@@ -63,7 +63,7 @@ def _layout(file: BinaryIO) -> _Layout | None:
     state, incompatible, read_only = (
         struct.unpack_from(code, superblock, at)[0] for code, at in (("<H", 0x3A), ("<I", 0x60), ("<I", 0x64))
     )
-    if not state & _CLEAN or incompatible & (_RECOVER | _META_BG) or read_only & _BIGALLOC:
+    if state & (_CLEAN | _ERRORS) != _CLEAN or incompatible & (_RECOVER | _META_BG) or read_only & _BIGALLOC:
         return None
     wide = bool(incompatible & _64BIT)
     low, first, shift, per_group = (struct.unpack_from("<I", superblock, at)[0] for at in (0x4, 0x14, 0x18, 0x20))
@@ -71,7 +71,7 @@ def _layout(file: BinaryIO) -> _Layout | None:
     descriptor = struct.unpack_from("<H", superblock, 0xFE)[0] if wide else 32
     blocks, block_size = high << 32 | low, 1024 << min(shift, 7)
     sound = 0 < per_group <= 8 * block_size and descriptor in (32, 64) and first <= 1
-    if not sound or blocks * block_size > os.fstat(file.fileno()).st_size or blocks // per_group >= _GROUPS_MAX:
+    if not sound or blocks * block_size > os.fstat(file.fileno()).st_size or blocks // per_group > _GROUPS_MAX:
         return None
     return _Layout(blocks, first, block_size, per_group, descriptor)
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import sys
 
 from container import log, paths
@@ -36,6 +37,7 @@ async def supervise(roots: Roots, ready: int | None) -> None:
     ended = asyncio.Event()
     with Reaper() as reaper:
         await end_leftovers(record)
+        _remove_sockets(roots.run)
         async with asyncio.TaskGroup() as tasks:
             supervision = Supervision(tasks, reaper, ended, record)
             server = await serve([SupervisorHandler(supervision)], service=paths.SUPERVISOR, roots=roots)
@@ -47,6 +49,13 @@ async def supervise(roots: Roots, ready: int | None) -> None:
                 await ended.wait()
                 stopper.cancel()
                 await server.drain()
+
+
+def _remove_sockets(directory: str) -> None:
+    """Remove those of a supervisor that was killed: nobody listens on them any more."""
+    with os.scandir(directory) as entries:
+        for path in [entry.path for entry in entries if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)]:
+            os.unlink(path)
 
 
 async def _exit_when(told: asyncio.Event, supervision: Supervision) -> None:

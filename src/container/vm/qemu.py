@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _QUIT_TIMEOUT = 2.0  # seconds of a machine with KVM, for each rung of the ladder
 _TERM_TIMEOUT = 2.0
+_FULL_PAUSE = 2.0  # seconds until a write that had no room is tried again
 _LOG_TAIL = 8192  # bytes of the boot log that are looked at
 _LOG_LINES = 12  # and lines that are shown
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
@@ -119,6 +120,11 @@ class VirtualMachine:
             if error.code is not ErrorCode.INTERRUPTED or await self._child.wait(_TERM_TIMEOUT) is None:
                 raise
             raise self._failure(doing, limit) from error
+
+    async def keep_going(self) -> None:
+        """Go on whenever the host's disk was full; for a machine that runs for a while."""
+        await asyncio.sleep(_FULL_PAUSE)
+        await self.qmp.keep_going(_FULL_PAUSE)
 
     async def shutdown(self, *, grace: float = 0.0) -> Ended:
         """Make the machine end, and return when QEMU is gone.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 from container.errors import ContainerError, ErrorCode, internal
 
 if TYPE_CHECKING:
-    from qemu.qmp import Message, QMPClient
+    from qemu.qmp import EventListener, Message, QMPClient
+
+_log = logging.getLogger(__name__)
 
 
 class Monitor:
@@ -57,6 +60,34 @@ class Monitor:
         assert self._client is not None
         self._client.send_fd_scm(fd)
         await self.execute("getfd", {"fdname": name})
+
+    async def keep_going(self, pause: float) -> None:
+        """Let the machine go on whenever QEMU halts it because the host's disk is full, after `pause` seconds.
+
+        What it writes waits meanwhile, and is not lost. Returns when QEMU is gone.
+        """
+        with contextlib.suppress(ContainerError):
+            await self.execute("query-status")
+            assert self._client is not None
+            with self._client.listener("STOP") as stops:
+                await self._keep_going(pause, stops)
+
+    async def _keep_going(self, pause: float, stops: "EventListener") -> None:
+        told = False
+        while True:
+            status = await self.execute("query-status")
+            if isinstance(status, dict) and status.get("status") == "io-error":
+                if not told:
+                    _log.warning("%s cannot write: the host's disk is full; it waits for room", self._name)
+                told = True
+                await asyncio.sleep(pause)
+                await self.execute("cont")
+            try:
+                async with asyncio.timeout(2 * pause if told else None):
+                    await stops.get()
+            except TimeoutError:
+                _log.info("%s goes on", self._name)
+                told = False
 
     async def close(self) -> None:
         """Hang up; QEMU does not mind."""

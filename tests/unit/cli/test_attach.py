@@ -215,6 +215,7 @@ def test_a_process_that_is_lost_with_everything_is_told(system: FakeSystem) -> N
     error = "Error: lost the process of container web: its runtime helper ended before it did\n"
     assert command.communicate(timeout=20) == (None, error)
     assert command.returncode == 1
+    assert _methods(system)[-1] == "Containers.Wait"
 
 
 def test_create_prints_the_id(system: FakeSystem) -> None:

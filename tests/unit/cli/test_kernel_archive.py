@@ -58,8 +58,12 @@ def test_a_wrong_digest_is_refused(archive: Path, tmp_path: Path) -> None:
 def test_an_archive_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ContainerError, match="failed to read the kernel archive"):
+    with pytest.raises(ContainerError, match=r"failed to read the kernel archive"):
         _fetch(path, "x", tmp_path)
+    with pytest.raises(
+        ContainerError, match=r"failed to read the kernel archive /no/archive: No such file or directory$"
+    ):
+        _fetch("/no/archive", "x", tmp_path)
 
 
 def test_an_archive_is_downloaded(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,13 @@ def test_read_json_tells_absent_from_corrupt(tmp_path):
         assert str(path) in caught.value.message
 
 
+def test_a_sibling_of_the_longest_name_can_be_made(tmp_path):
+    left = atomic.sibling(str(tmp_path / ("x" * 255)))
+    open(left, "w").close()
+    atomic.sweep(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
 def test_sweep_removes_only_what_writes_left(tmp_path):
     left = atomic.sibling(str(tmp_path / "record"))
     open(left, "w").close()

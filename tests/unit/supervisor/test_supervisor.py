@@ -293,6 +293,7 @@ async def test_a_killed_supervisor_takes_its_services_with_it_and_a_new_one_star
     await asyncio.to_thread(ensure_running, supervisor)
     wait_gone(deaf_pid)
     assert await backend.list() == []
+    assert [path.name for path in Path(supervisor.run).iterdir() if path.is_socket()] == [paths.SUPERVISOR]
     await backend.register(helper(supervisor))
     assert await ask(supervisor) not in (0, heeding)
 

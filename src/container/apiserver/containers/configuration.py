@@ -9,6 +9,7 @@ from container.errors import ContainerError, ErrorCode, invalid_argument
 from container.model.container import ContainerConfiguration, ContainerRequest, DNSConfiguration, Resources
 from container.model.image import Rootfs
 from container.model.network import AttachmentConfiguration, AttachmentOptions
+from container.store import ext4
 
 MINIMUM_MEMORY = 200 * MIB
 MINIMUM_STORAGE = 64 * MIB
@@ -38,6 +39,8 @@ def check(request: ContainerRequest) -> None:
         _check_memory(request.memory_in_bytes)
     if request.storage is not None and request.storage < MINIMUM_STORAGE:
         raise invalid_argument(f"minimum storage allowed is 64 MiB (got {request.storage} bytes)")
+    if request.storage is not None and request.storage > ext4.MAXIMUM:
+        raise invalid_argument(f"maximum storage allowed is 16 TiB (got {request.storage} bytes)")
 
 
 def networks(request: ContainerRequest, id: str, domain: str | None) -> list[AttachmentConfiguration]:

@@ -21,7 +21,7 @@ from container.apiserver.containers.lifecycle import KILL, KILL_TIMEOUT, Lifecyc
 from container.apiserver.containers.records import DEFAULT_RUNTIME, ContainerRecord, ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
+from container.errors import ContainerError, ErrorCode, ServiceLost, internal, invalid_state, not_found
 from container.model.container import ContainerRequest, ContainerSnapshot, ContainerState
 from container.model.event import CreateEvent, LogFiles, ProcessEvent, Progress
 from container.model.process import ProcessRequest, WindowSize
@@ -83,6 +83,7 @@ class ContainersService:
         request = volumes.name_anonymous(request)
         self._claimed[id] = [item.network for item in configuration.networks(request, id, None)]
         self._claimed_volumes[id] = volumes.names(request.mounts)
+        hung_up = asyncio.Event()
         try:
             async with aclosing(self._creation.make(request, id)) as items:
                 async for item in items:
@@ -91,7 +92,10 @@ class ContainersService:
                     elif isinstance(item, CreateEvent):
                         yield item
                     else:
-                        await self._tasks.complete(self._commit(item), f"the creation of {id}")
+                        await self._tasks.complete(self._commit(item, hung_up), f"the creation of {id}")
+        except asyncio.CancelledError:
+            hung_up.set()
+            raise
         finally:
             self._claimed.pop(id, None)
             self._claimed_volumes.pop(id, None)
@@ -265,17 +269,20 @@ class ContainersService:
         await asyncio.to_thread(self._records.delete, id)
         self._corrupt.pop(id, None)
 
-    async def _commit(self, record: ContainerRecord) -> None:
+    async def _commit(self, record: ContainerRecord, hung_up: asyncio.Event) -> None:
         await asyncio.to_thread(self._records.create, record)
-        self._containers[record.configuration.id] = Container(record)
+        container = self._containers[record.configuration.id] = Container(record)
+        if hung_up.is_set():
+            await self._lifecycle.discard(container)
 
 
 @contextlib.contextmanager
 def _helper_of(id: str) -> Iterator[None]:
-    """Call a helper that went away by its name: to users an interrupted call means that the system is down."""
+    """Call what went away by its name: to users an interrupted call means that the system is down."""
     try:
         yield
     except ContainerError as error:
         if error.code is not ErrorCode.INTERRUPTED:
             raise
-        raise internal(f"the runtime helper of container {id} went away: {error.message}") from error
+        gone = "runtime helper" if isinstance(error, ServiceLost) else "machine"
+        raise internal(f"the {gone} of container {id} went away: {error.message}") from error

@@ -182,10 +182,11 @@ class NetworksService:
     async def _remove(self, network: str) -> None:
         job = self._job_of(network)
         if job is not None:
-            try:  # one that died left its namespace, which only its successor removes
-                await self._helpers.status(job.sockets[0], RETURN_TIMEOUT)
-            except ContainerError as error:
-                _log.warning("the helper of network %s does not answer: %s", network, error.describe())
+            # One that died, or hangs, leaves its namespace, which only a successor removes.
+            if not await self._answers(network, job):
+                with suppress(ContainerError):
+                    await self._supervisor.stop(job.label)
+                await self._answers(network, job)
             try:
                 await self._supervisor.deregister(job.label)
             except ContainerError as error:
@@ -197,6 +198,14 @@ class NetworksService:
         await asyncio.to_thread(self._store.delete, network)
         self._records.pop(network, None)
         self._failures.pop(network, None)
+
+    async def _answers(self, network: str, job: Job) -> bool:
+        try:
+            await self._helpers.status(job.sockets[0], RETURN_TIMEOUT)
+        except ContainerError as error:
+            _log.warning("the helper of network %s does not answer: %s", network, error.describe())
+            return False
+        return True
 
     def _job_of(self, network: str) -> Job | None:
         """The helper's job; None for a record that cannot be read, or whose plugin is gone."""

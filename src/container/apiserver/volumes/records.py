@@ -121,6 +121,8 @@ def _size(options: dict[str, str]) -> int:
     size = DEFAULT_SIZE if text is None else parse_size(text)
     if size < MINIMUM_SIZE:
         raise invalid_argument("storage error: volume size too small: minimum 1MiB")
+    if size > ext4.MAXIMUM:
+        raise invalid_argument("storage error: volume size too large: maximum 16TiB")
     return size
 
 

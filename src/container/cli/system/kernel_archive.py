@@ -50,7 +50,8 @@ def fetch(archive: str, member: str, digest: str | None, directory: str, display
     try:
         return _unpack(_plain(path, directory), member, directory)
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise invalid_argument(f"failed to read the kernel archive {archive}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise invalid_argument(f"failed to read the kernel archive {archive}: {reason}") from error
 
 
 def _download(url: str, path: str, display: Progress) -> str:

@@ -42,7 +42,8 @@ class Catalog:
         self._lock = asyncio.Lock()
         self._pins: list[Descriptor] = []  # in use by a task of this process
         self._handed_out: dict[str, tuple[Descriptor, float]] = {}  # by digest, until the API server can know of it
-        self._owed = False  # a collection: something lost its name, or is only pinned
+        self._owed = False  # a collection: something lost its name
+        self._spared: set[str] = set()  # what the last one left only because it is pinned
 
     @property
     def domain(self) -> str:
@@ -193,7 +194,7 @@ class Catalog:
     async def _collect(self, known: dict[str, Descriptor], uses: list[Use], since: float) -> Collected:
         """Collect with the lock held."""
         roots, named = self._roots(known, uses, since), {descriptor.digest for descriptor in known.values()}
-        self._owed = any(descriptor.digest not in named for descriptor in self._pins)
+        self._owed, self._spared = False, {descriptor.digest for descriptor in self._pins} - named
         try:
             return await in_thread(collect, self._content, self._layers, self._disks, roots)
         except BaseException:
@@ -209,7 +210,7 @@ class Catalog:
     async def _unpin(self, descriptors: list[Descriptor]) -> None:
         for descriptor in descriptors:
             self._pins.remove(descriptor)
-        if self._owed:
+        if self._owed or any(descriptor.digest in self._spared for descriptor in descriptors):
             await to_its_end(self.sweep())
 
     def _find(self, known: dict[str, Descriptor], text: str) -> Named:

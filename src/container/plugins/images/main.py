@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import resource
 
 from container import config, log, paths, registryconfig
 from container.errors import ContainerError
@@ -13,12 +14,15 @@ from container.plugins.images.handler import ImagesHandler
 from container.plugins.images.service import opened
 
 _log = logging.getLogger(__name__)
+_MAX_FILES = 1 << 16  # a pull takes some 25, and the usual limit is 1024
 
 
 def main() -> int:
     """Serve until SIGTERM; returns the exit status."""
     arguments = _parse()
     log.setup(debug=arguments.debug)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
     try:
         asyncio.run(_run())
     except ContainerError as error:

@@ -105,7 +105,8 @@ class Puller:
             }
             for blob in missing:
                 share = shares[blob.digest]
-                progress.moved(blob, share.partial.received)
+                if share.partial.received:  # another's download, which is under way
+                    progress.moved(blob, share.partial.received)
                 stack.enter_context(share.watched(_watcher(progress, blob)))
             source = _Source(self._content, self._downloads, repository, slots, self._unpacker, frozenset(shares))
             for variant in documents.variants:

@@ -65,20 +65,23 @@ class Slirp(UplinkProcess):
             lifeline = open_lifeline(holder)
             stack.callback(os.close, lifeline)
             arguments = ["--configure", "--disable-dns", f"--cidr={self._subnet}", f"--mtu={MTU}"]
+            arguments += ["--enable-sandbox", "--enable-seccomp"]  # it takes apart what containers send
             arguments += [f"--ready-fd={ready}", f"--exit-fd={lifeline}", "--netns-type=path"]
             if not self._host_loopback:
                 arguments.append("--disable-host-loopback")
-            if os.stat(f"/proc/{holder}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
-                arguments.append(f"--userns-path=/proc/{holder}/ns/user")
             if self._plan.ipv6 is not None and not self._plan.ipv6.overlaps(self.ipv6_subnet) and host_has_ipv6_route():
                 arguments.append("--enable-ipv6")
-            return _spawn_marked([*arguments, namespace_path(holder), UPLINK], (ready, lifeline))
+            command = [native.system_program(_PROGRAM), *arguments, namespace_path(holder), UPLINK]
+            return _spawn_confined(command, holder, (ready, lifeline))
 
 
-def _spawn_marked(arguments: list[str], fds: tuple[int, ...]) -> Daemon:
-    """As root, in a group by which the rules of `veth` tell an uplink's connections from others of root's."""
-    program = native.system_program(_PROGRAM)
+def _spawn_confined(command: list[str], holder: int, fds: tuple[int, ...]) -> Daemon:
+    """As who can make the sandbox: an ordinary user becomes root of the network's user namespace, and nothing more.
+
+    As root, in a group by which the rules of `veth` tell an uplink's connections from others of root's.
+    """
     if os.geteuid() == 0:
-        group = [f"--regid={UPLINK_GROUP}", "--clear-groups"]
-        return spawn(native.system_program("setpriv"), [*group, program, *arguments], fds, os.environ)
-    return spawn(program, arguments, fds, os.environ)
+        program, options = "setpriv", [f"--regid={UPLINK_GROUP}", "--clear-groups"]
+    else:
+        program, options = "nsenter", [f"--user=/proc/{holder}/ns/user", "--preserve-credentials"]
+    return spawn(native.system_program(program), [*options, "--", *command], fds, os.environ)

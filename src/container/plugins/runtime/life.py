@@ -125,9 +125,8 @@ class Life:
         attached = await answers()
         self._timeline.mark("networks attached")
         nics = [Nic(item.tap) for item in attached]
-        host_cpus = len(os.sched_getaffinity(0))
         volumes, shares = (storage.disks, storage.shares) if storage else ((), ())
-        spec = plan.machine(self._launch, initramfs, disk, nics, host_cpus, volumes, shares)
+        spec = plan.machine(self._launch, initramfs, disk, nics, len(os.sched_getaffinity(0)), volumes, shares)
         saved = stack.enter_context(SavedMachine.of(spec, self._cache))
         session = partial(self._session, ports, published, attached, spec, saved)
         try:
@@ -210,7 +209,7 @@ class Life:
         """From the boot to the guest's shutdown, all of it while the machine lives."""
         import container.guest.streams  # noqa: F401  # now, while the guest boots, for `process`
         from container.guest.client import GuestClient
-        from container.plugins.runtime import setup
+        from container.plugins.runtime import setup, sockets
         from container.plugins.runtime.logs import LogWriter
 
         async with contextlib.AsyncExitStack() as stack:
@@ -224,9 +223,7 @@ class Life:
             guest = await vm.guard(client, doing="booting the virtual machine", deadline=limit)
             self._answered = True
             if saved.fd is None:
-                uptime = guest.info.uptime_ms / 1000
-                self._timeline.mark("kernel entered", ago=uptime)
-                self._timeline.mark("agent started", ago=uptime - guest.info.started_ms / 1000)
+                self._timeline.mark_boot(guest.info.uptime_ms, guest.info.started_ms)
             self._timeline.mark("agent answered")
             volumes = self._storage.volumes if self._storage else ()
             await setup.set_up(guest, self._launch, attached, volumes, REQUEST_DEADLINE * self.speed)
@@ -236,8 +233,11 @@ class Life:
 
                 await stack.enter_async_context(published_ports(ports, attached, self._group))
                 self._timeline.mark("ports published")
-            await self._relay_sockets(stack, guest, published)
+            self._forwards = sockets.forwards(self._launch)
+            if self._forwards or published is not None:
+                await stack.enter_async_context(sockets.relay(guest, published, self._forwards, self._group))
             running = await self._start_init(guest, attached, log.write)
+            stack.callback(self._group.create_task(vm.keep_going()).cancel)
             if self._storage is not None:
                 stack.enter_context(self._storage.replaying(guest, self._group))
             kernel_log = KernelLog(guest, os.path.join(self._bundle, BOOT_LOG), POWER_OFF_DEADLINE * self.speed)
@@ -247,15 +247,6 @@ class Life:
             self._timeline.mark("process ended")
             self._become(Stopping(running))
             await self._shut_down(guest, running, kernel_log)
-
-    async def _relay_sockets(
-        self, stack: contextlib.AsyncExitStack, guest: "GuestClient", published: "HostSockets | None"
-    ) -> None:
-        from container.plugins.runtime import sockets
-
-        self._forwards = sockets.forwards(self._launch)
-        if self._forwards or published is not None:
-            await stack.enter_async_context(sockets.relay(guest, published, self._forwards, self._group))
 
     async def _start_init(self, guest: "GuestClient", attached: Sequence[Attached], tee: "Tee") -> Running:
         from container.plugins.runtime import guestplan

@@ -28,6 +28,7 @@ LATER = (  # what is imported while the guest boots: a fork server does it ahead
     "container.plugins.runtime.ports",
     "container.plugins.runtime.setup",
     "container.plugins.runtime.sockets",
+    "qemu.qmp",
 )
 TERMINATED_GRACE = 3.0  # seconds between TERM and KILL for the container when this process is told to end
 SIGTERM = 15

@@ -32,6 +32,11 @@ class Timeline:
         self.steps.append((step, base + time.monotonic() - self._began - ago))
         _log.debug("%s: %.3f s", *self.steps[-1])
 
+    def mark_boot(self, uptime: float, started: float) -> None:
+        """Note when a guest that has been up for `uptime` ms entered its kernel, and its agent started, `started` ms on."""
+        self.mark("kernel entered", ago=uptime / 1000)
+        self.mark("agent started", ago=(uptime - started) / 1000)
+
     def save(self, bundle: str) -> None:
         """Write `[["step", seconds], …]`; not synced, it is for people. A failure is logged."""
         rows = [[step, round(seconds, 4)] for step, seconds in sorted(self.steps, key=lambda row: row[1])]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from container import paths
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode, not_found
+from container.errors import ContainerError, ErrorCode, ServiceLost, not_found
 from container.model.container import ContainerState, ContainerStatus
 from container.model.event import PrepareEvent, ProcessEvent, Progress
 from container.model.image import Descriptor, ImageDescription, Platform, Rootfs, RootfsLayer
@@ -18,7 +18,7 @@ from container.model.process import ProcessConfiguration, WindowSize
 from container.model.system import Accelerator, Kernel
 
 DIGEST = "sha256:" + "a" * 64
-LOST = ContainerError(ErrorCode.INTERRUPTED, "connection to the helper was lost")
+LOST = ServiceLost("connection to the helper was lost")
 
 
 def rootfs(**config: object) -> Rootfs:
@@ -197,6 +197,8 @@ class FakeHelper:
         """Starts and ends at once."""
         if self.crashed:
             raise LOST
+        if process.arguments == ["reboot"]:
+            raise ContainerError(ErrorCode.INTERRUPTED, "the connection to the guest agent ended")
         yield self._executed(process)
 
     async def _executed(self, process: ProcessConfiguration) -> AsyncIterator[ProcessEvent]:

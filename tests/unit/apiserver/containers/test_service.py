@@ -1,7 +1,9 @@
 """What may be done to a container when, and that nothing is left half done."""
 
 import asyncio
+import contextlib
 import os
+import threading
 from collections.abc import Awaitable
 from contextlib import aclosing
 
@@ -9,7 +11,7 @@ import pytest
 from asyncvarlink import FileDescriptor
 from unit.apiserver.containers.house import House
 
-from container.apiserver.containers.records import ContainerRecords
+from container.apiserver.containers.records import ContainerRecord, ContainerRecords
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal
 from container.model.container import ContainerState
@@ -103,6 +105,33 @@ async def test_a_caller_of_create_that_hangs_up_leaves_nothing(house: House) -> 
     assert house.bundles() == []
     house.images.gate.set()
     await house.create()
+
+
+async def test_a_caller_that_hangs_up_while_the_record_is_written_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(records: ContainerRecords, record: ContainerRecord) -> None:
+        writing.set()
+        assert hung_up.wait(60)
+        write(records, record)
+        written.set()
+
+    writing, hung_up, written = threading.Event(), threading.Event(), threading.Event()
+    write = ContainerRecords.create
+    monkeypatch.setattr(ContainerRecords, "create", create)
+    making = asyncio.ensure_future(house.create())
+    assert await asyncio.to_thread(writing.wait, 60)
+    making.cancel()
+    await asyncio.wait([making])
+    hung_up.set()
+    assert await asyncio.to_thread(written.wait, 60)
+    async with asyncio.timeout(60):
+        while True:  # the name is taken until the record has gone
+            with contextlib.suppress(ContainerError):
+                await house.create()
+                break
+            await asyncio.sleep(0.001)
+    assert house.bundles() == ["web"]
 
 
 async def test_start_runs_and_the_exit_is_recorded(house: House) -> None:
@@ -440,6 +469,11 @@ async def test_exec_takes_what_the_init_process_has(house: House) -> None:
         await anext(house.service.exec("nobody", ProcessRequest(arguments=["ls"]), Streams(), True))
     await house.start()
     assert await _exec(house, "ls", "-l", "/") == 2
+    with pytest.raises(
+        ContainerError, match="the machine of container web went away: the connection to the guest"
+    ) as gone:
+        await _exec(house, "busybox", "reboot")
+    assert gone.value.code is ErrorCode.INTERNAL
     house.helpers["web"].crashed = True
     with pytest.raises(ContainerError, match="the runtime helper of container web went away") as caught:
         await _exec(house, "ls")

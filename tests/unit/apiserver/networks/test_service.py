@@ -33,6 +33,7 @@ class FakeSupervisor:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.stopped: list[str] = []
 
     async def register(self, job: Job) -> None:
         if self.jobs.setdefault(job.label, job) != job:
@@ -43,7 +44,8 @@ class FakeSupervisor:
 
     async def start(self, label: str) -> None: ...
 
-    async def stop(self, label: str) -> None: ...
+    async def stop(self, label: str) -> None:
+        self.stopped.append(label)
 
     async def list(self) -> list[JobStatus]:
         return [JobStatus(job, JobState.RUNNING) for job in self.jobs.values()]
@@ -273,6 +275,19 @@ async def test_a_network_in_use_stays(house: House) -> None:
     assert (result.deleted, result.failed) == (["b"], {})
     assert [each.id for each in await service.list()] == ["a", "default"]
     assert len(house.supervisor.jobs) == 2
+
+
+async def test_a_helper_that_hangs_is_replaced_so_that_its_network_is_removed(house: House) -> None:
+    service = await house.service()
+    house.helpers.answer = NetworkStatus("1.2.3.0/24", "1.2.3.1")
+    for name in ("well", "hangs"):
+        await service.create(NetworkRequest(name))
+    await service.delete("well")
+    assert house.supervisor.stopped == []
+    house.helpers.answer = None
+    await service.delete("hangs")
+    assert [label.rpartition(".")[2] for label in house.supervisor.stopped] == ["hangs"]
+    assert len(house.supervisor.jobs) == 1
 
 
 async def test_an_address_that_is_asked_for(house: House) -> None:

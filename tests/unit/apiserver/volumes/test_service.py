@@ -44,6 +44,12 @@ async def test_a_volume_is_a_sparse_disk_of_512_gibibytes(volumes: VolumesServic
     assert [volume.id for volume in await volumes.list()] == ["db"]
 
 
+async def test_a_name_may_be_as_long_as_a_file_system_takes(volumes: VolumesService) -> None:
+    await volumes.create(VolumeRequest("x" * 255, {"type": "directory"}))
+    await volumes.delete("x" * 255)
+    assert await volumes.list() == []
+
+
 async def test_options_of_a_volume(volumes: VolumesService) -> None:
     options = {"size": "64m", "journal": "writeback:8m"}
     made = (await volumes.create(VolumeRequest("db", options))).configuration
@@ -60,6 +66,7 @@ async def test_options_of_a_volume(volumes: VolumesService) -> None:
         ("-x", {}, "invalid volume name '-x': must match ^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
         ("a/b", {}, "invalid volume name 'a/b': must match ^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
         ("a", {"size": "1000k"}, "storage error: volume size too small: minimum 1MiB"),
+        ("a", {"size": "17t"}, "storage error: volume size too large: maximum 16TiB"),
         (
             "a",
             {"journal": "fast"},

@@ -131,3 +131,26 @@ async def test_a_link_to_what_no_layer_has_is_refused(shop: Shop, below: list[by
     with pytest.raises(ContainerError, match="new is a hard link to bin/old, which neither the layer nor those below"):
         await load(shop, "app", [*below, TOP])
     assert shop.files("layers") == []
+
+
+@pytest.mark.parametrize(
+    ("top", "message"),
+    [
+        ([member("bin/old/x")], "the layer has something in bin/old, which is a file in a layer below it"),
+        (
+            [member("n"), member("n"), member("bin/old/x/y")],
+            "something in bin/old, which is a file in a layer below it",
+        ),
+        ([link("n", "bin/old", tarfile.LNKTYPE), member("n/x")], "the layer has both a file n and something in it"),
+    ],
+)
+async def test_something_in_a_file_of_a_lower_layer_is_refused(shop: Shop, top: list[Any], message: str) -> None:
+    with pytest.raises(ContainerError, match=message):
+        await load(shop, "app", [base(b"x"), tar(*top)])
+    assert shop.files("layers") == []
+
+
+@pytest.mark.parametrize("top", [[member("bin/.wh.old")], [member("bin/.wh..wh..opq")], [directory("bin/old")]])
+async def test_something_in_what_replaces_a_file_of_a_lower_layer_is_not(shop: Shop, top: list[Any]) -> None:
+    await load(shop, "app", [base(b"x"), tar(*top, member("bin/old/x", b"y"))])
+    assert await content(shop, "app", "bin/old/x") == b"y"

@@ -97,3 +97,12 @@ async def test_what_another_cannot_fetch_is_made_from_what_is_here(shop: Shop, r
             await pull
         await load
     assert await shop.content("loaded", "bin/sh") == NOISE
+
+
+async def test_a_layer_that_waits_for_its_turn_says_so(shop: Shop, registry: FakeRegistry) -> None:
+    registry.pace = 0.02
+    layers = [tar(member(f"{number}", os.urandom(3 << 20))) for number in range(2)]
+    events = await shop.pull(registry.add("app", "1", ImageFiles(layers)), concurrent=1)
+    parts = [part for event in events if event.progress for part in event.progress.parts or []]
+    assert {part.state for part in parts if not part.bytes} == {"waiting"}
+    assert {part.state for part in parts if 0 < part.bytes < part.total_bytes} == {"downloading"}

@@ -310,7 +310,7 @@ async def test_a_registry_that_hangs_is_left_after_a_while(tmp_path: Path, regis
 
 async def test_a_hang_is_survived(tmp_path: Path, registry: FakeRegistry) -> None:
     registry.fail(f"{BLOBS}{layer_digest(BASE)}", hang(300_000))
-    async with shop_at(tmp_path, patience=replace(QUICK, idle=3)) as shop:
+    async with shop_at(tmp_path, patience=replace(QUICK, idle=3, attempts=10)) as shop:
         await shop.pull(registry.add("app", "1", image()))
 
 

@@ -268,7 +268,7 @@ async def test_a_load_whose_caller_leaves_ends_and_leaves_nothing(shop: Shop) ->
         await started.wait()
         load.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(load, 10)
+            await asyncio.wait_for(load, 60)
     finally:
         os.close(reader)
         os.close(writer)
@@ -283,7 +283,7 @@ async def test_a_layer_that_is_nearly_made_when_another_fails_does_not_stay(
 
     def late_feed(build: LayerBuild) -> LayerIndex:
         if build._diff_id == digest(bad):
-            assert finishing.wait(10)
+            assert finishing.wait(60)
         return feed(build)
 
     def slow_finish(build: LayerBuild, below: Sequence[LayerIndex], chain: str) -> tuple[str, LayerIndex]:
