@@ -120,7 +120,8 @@ static int bring_up(int fd, const json_t *spec, unsigned *index, struct err *e) 
     unsigned mtu = (unsigned)args_integer(spec, "mtu", 0);
     struct search search = {.fd = fd};
     if (!parse_mac(address, mac) || !parse_mac(device, search.mac) || (name && strlen(name) >= IF_NAMESIZE))
-        return err_set(e, EINVAL, "no network interface can have MAC \"%s\" and name \"%s\"", address, name ? name : "");
+        return err_set(e, EINVAL, "no network interface can have MAC \"%s\" and name \"%s\"", address,
+                       name ? name : "");
     if (uevent_until(has_mac, &search, WAIT_MS) < 0)
         return err_code(e, "notFound", ENODEV, "no network interface with MAC %s appeared within %d s", device,
                         WAIT_MS / 1000);

@@ -36,6 +36,7 @@ _PREFIX = "machine-"
 _KEPT = 4  # files in the cache, of 70 MB and more each
 _LARGEST = 3 << 30  # bytes of memory; each page is looked at, and from here on a boot is about as quick
 _DEADLINE = 6.0  # seconds of a machine with KVM, for saving
+_MOMENT = 0.005
 _UNLIMITED = 1 << 40  # bytes a second
 _EMPTY: dict[str, Any] = {"format": argv.NOTHING, "path": ""}
 
@@ -80,17 +81,20 @@ class SavedMachine:
     async def save(self, spec: VMSpec, monitor: "Monitor") -> None:
         """Save a `bootable` machine as soon as its agent waits; then it goes on with all its disks.
 
-        That it cannot be saved is logged. Raises ContainerError when it cannot have its disks.
+        That it cannot be saved is logged. Raises ContainerError when it cannot go on.
         """
-        await self._try_to_save(monitor, max(1.0, spec.accelerator.speed))
+        deadline = _DEADLINE * max(1.0, spec.accelerator.speed)
+        await self._try_to_save(monitor, deadline)
+        await _settled(monitor, deadline)
         for index, disk in enumerate(spec.disks):
             if _hinders(disk):
                 node = f"late{index}"
                 await monitor.execute("blockdev-add", argv.block_node(node, disk))
                 path = f"/machine/peripheral/disk{index}"
                 await monitor.execute("qom-set", {"path": path, "property": "drive", "value": node})
+        await monitor.execute("cont")
 
-    async def _try_to_save(self, monitor: "Monitor", speed: float) -> None:
+    async def _try_to_save(self, monitor: "Monitor", deadline: float) -> None:
         assert self._path is not None
         try:
             fd = os.open(os.path.dirname(self._path), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -98,7 +102,7 @@ class SavedMachine:
             _log.debug("machines cannot be saved here: %s", error)
             return
         try:
-            await _write(monitor, fd, speed)
+            await _write(monitor, fd, deadline)
             await asyncio.to_thread(self._keep, fd)
         except (ContainerError, OSError) as error:
             _log.warning("cannot save the machine that has booted: %s", error)
@@ -111,13 +115,13 @@ class SavedMachine:
         forget_oldest(os.path.dirname(str(self._path)), _PREFIX, _KEPT)
 
 
-async def _write(monitor: "Monitor", fd: int, speed: float) -> None:
+async def _write(monitor: "Monitor", fd: int, deadline: float) -> None:
     async with monitor.events("VSERPORT_CHANGE", "MIGRATION") as events:
         await monitor.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
         await monitor.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED})
         await monitor.send(fd, "state")
         try:
-            async with asyncio.timeout(_DEADLINE * speed):
+            async with asyncio.timeout(deadline):
                 if not await _waits(monitor):
                     await _told(events, open=[True])
                 await monitor.execute("migrate", {"uri": "fd:state"})
@@ -126,9 +130,20 @@ async def _write(monitor: "Monitor", fd: int, speed: float) -> None:
         except TimeoutError as error:
             with contextlib.suppress(ContainerError):
                 await monitor.execute("migrate_cancel")
-            raise ContainerError(ErrorCode.TIMEOUT, f"not done within {_DEADLINE * speed:g} s") from error
-        finally:
-            await monitor.execute("cont")
+            raise ContainerError(ErrorCode.TIMEOUT, f"not done within {deadline:g} s") from error
+
+
+async def _settled(monitor: "Monitor", deadline: float) -> None:
+    """Wait until QEMU lets the machine go on: it tells of the end of a migration a moment before."""
+    try:
+        async with asyncio.timeout(deadline):
+            while True:
+                found: Any = await monitor.execute("query-status")
+                if found["status"] != "finish-migrate":
+                    return
+                await asyncio.sleep(_MOMENT)
+    except TimeoutError as error:
+        raise internal("QEMU does not get done with saving the machine") from error
 
 
 async def _told(events: "AsyncIterator[Message]", **wanted: list[object]) -> object:

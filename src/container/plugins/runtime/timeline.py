@@ -33,7 +33,7 @@ class Timeline:
         _log.debug("%s: %.3f s", *self.steps[-1])
 
     def mark_boot(self, uptime: float, started: float) -> None:
-        """Note when a guest that has been up for `uptime` ms entered its kernel, and its agent started, `started` ms on."""
+        """Note when a guest entered its kernel, `uptime` ms ago, and when its agent started, `started` ms later."""
         self.mark("kernel entered", ago=uptime / 1000)
         self.mark("agent started", ago=(uptime - started) / 1000)
 
