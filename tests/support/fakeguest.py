@@ -113,7 +113,7 @@ class FakeMachine:
         self.log = []
 
     @asynccontextmanager
-    async def start(self, spec, *, boot_log):
+    async def start(self, spec, *, boot_log, state=None):
         self.log.append("started")
         self.spec = spec
         try:

@@ -55,8 +55,11 @@ class SavedMachine:
     @contextmanager
     def of(cls, spec: VMSpec, cache: str) -> "Iterator[SavedMachine]":
         """What there is for `spec`; the file is open as long as this."""
-        path = _path(spec, cache)
-        fd = None if path is None else _open(path)
+        try:
+            path = _path(spec, cache)
+            fd = None if path is None else _open(path)
+        except (OSError, ContainerError):  # no QEMU, no kernel: the start will tell
+            path = fd = None
         usable = fd is not None and os.fstat(fd).st_size > 0
         saved = cls(path, fd if usable else None, wanted=path is not None and fd is None)
         try:

@@ -88,6 +88,7 @@ def test_another_kernel_in_the_same_file_is_another_machine(spec: VMSpec, tmp_pa
         {"accelerator": replace(TCG, name="kvm")},
         {"shares": (Share("tag", 7),)},
         {"memory_in_bytes": 4 << 30},
+        {"kernel": "/nonexistent"},
     ],
 )
 def test_machines_that_are_not_saved(spec: VMSpec, tmp_path: Path, change: dict[str, Any]) -> None:
