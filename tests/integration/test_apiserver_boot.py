@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 from support.system import System, settle
@@ -41,22 +40,6 @@ def test_a_boot_can_be_stopped(system: System) -> None:
     system.run("start", "booting")
     assert system.state("booting") == "running"
     system.run("delete", "-f", "booting")
-
-
-def test_an_attached_caller_loses_a_killed_api_server_but_not_its_container(system: System) -> None:
-    process = system.popen(
-        "run", "--name", "kept", *SMALL, "busybox", "sleep", "1000", stderr=subprocess.PIPE, text=True
-    )
-    settle(lambda: system.run("inspect", "kept", check=False).stdout, lambda text: '"running"' in text, 60)
-    os.kill(system.services()["apiserver"], signal.SIGKILL)
-    began = time.monotonic()
-    assert process.wait(30) == 1
-    assert system.state("kept") == "running"
-    assert time.monotonic() - began < 5
-    assert system.output("exec", "kept", "echo", "here") == "here"
-    system.run("delete", "-f", "kept")
-    if process.stderr is not None:
-        process.stderr.close()
 
 
 def test_the_same_container_is_started_by_many_at_once(system: System) -> None:
