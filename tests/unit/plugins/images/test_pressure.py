@@ -3,8 +3,6 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from support.fakeregistry import FakeRegistry, Handler, trickle
@@ -17,26 +15,16 @@ from unit.plugins.images.test_pull import (
     Shop,
     image,
     layer_digest,
-    shop_at,
+    registry,
+    shop,
     under_way,
 )
 
 from container.errors import ContainerError
 from container.model.event import ImageEvent
 
+__all__ = ["registry", "shop"]  # fixtures
 MANY = 140  # more than the threads that may wait
-
-
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with shop_at(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as found:
-        yield found
 
 
 async def test_loads_that_wait_for_their_clients_keep_nobody_waiting(shop: Shop, registry: FakeRegistry) -> None:
