@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.paths import Roots
 
 Tables = dict[str, dict[str, Any]]
@@ -73,7 +73,7 @@ def install_user_config(roots: Roots) -> None:
             os.fsync(file.fileno())
         os.rename(beside, target)
     except OSError as error:
-        raise internal(f"failed to copy the configuration {roots.config} to {target}: {error.strerror}") from error
+        raise internal(f"failed to copy the configuration {roots.config} to {target}: {os_reason(error)}") from error
 
 
 def container_defaults(tables: Tables) -> ContainerDefaults:
@@ -155,7 +155,7 @@ def _read(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise internal(f"failed to load configuration from '{path}': {error.strerror}") from error
+        raise internal(f"failed to load configuration from '{path}': {os_reason(error)}") from error
 
 
 def _parse(path: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 ContainerError(code, message, cause)
     code     decides what the reader does; nobody reads the text to decide
     message  what was attempted, on what, why it failed, what to do
-    cause    the ContainerError below it, if any: folded into the text as `(cause: "code: "message"")`
+    cause    the ContainerError below it, if any: follows in the text; `trace` shows the codes as well
 """
 
 import enum
+import errno
 
 
 class ErrorCode(enum.Enum):
@@ -42,10 +43,17 @@ class ContainerError(Exception):
         self.cause = cause
 
     def describe(self) -> str:
-        """`message (cause: "code: "message"")`, nested from the outside in (contract 1.4)."""
+        """`message: cause`, nested from the outside in; what the cause says anyway is not said twice."""
         if self.cause is None:
             return self.message
-        return f'{self.message} (cause: "{self.cause.code.value}: "{self.cause.describe()}"")'
+        below = self.cause.describe()
+        return below if self.message in below else f"{self.message}: {below}"
+
+    def trace(self) -> str:
+        """`message (cause: "code: "message"")`, nested from the outside in: for those who debug."""
+        if self.cause is None:
+            return self.message
+        return f'{self.message} (cause: "{self.cause.code.value}: "{self.cause.trace()}"")'
 
     def __str__(self) -> str:
         return self.describe()
@@ -76,3 +84,19 @@ def invalid_state(message: str) -> ContainerError:
 def internal(message: str) -> ContainerError:
     """ContainerError(INTERNAL)."""
     return ContainerError(ErrorCode.INTERNAL, message)
+
+
+_FREE_SPACE = "free some: `container system df` shows what takes it, `container prune` and `container image prune` help"
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`) and start the services anew",
+    errno.ENFILE: "raise the host's limit of open files (sysctl fs.file-max)",
+}
+
+
+def os_reason(error: OSError) -> str:
+    """Why the operating system refused, and what to do where that is known."""
+    text = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{text}; {remedy}" if remedy else text

@@ -10,7 +10,7 @@ import os
 import signal
 
 from container.cli import client, failures, logger, output, terminal
-from container.errors import ContainerError, ErrorCode, ServiceLost, invalid_argument
+from container.errors import ContainerError, ErrorCode, ServiceLost, invalid_argument, os_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,4 +213,4 @@ def write_cidfile(path: str | None, id: str) -> None:
         with open(fd, "w") as file:
             file.write(id)
     except OSError as error:
-        raise ContainerError(ErrorCode.INTERNAL, f"failed to create cidfile at {path}: {error.strerror}") from error
+        raise ContainerError(ErrorCode.INTERNAL, f"failed to create cidfile at {path}: {os_reason(error)}") from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from container.errors import ContainerError, ErrorCode, ServiceLost
+from container.cli import logger
+from container.errors import ContainerError, ErrorCode, ServiceLost, os_reason
 
 START_HINT = "Ensure container system service has been started with `container system start`."
 
 
 class Failures(Exception):
-    """Several failures of one call: `Error: ` and then one a line (contract 1.4)."""
+    """Several failures of one call, a line for each."""
 
     def __init__(self, errors: list[ContainerError]) -> None:
         super().__init__(f"{len(errors)} failures")
@@ -18,7 +19,7 @@ class Failures(Exception):
 
     def text(self) -> str:
         """The lines of all errors."""
-        return "\n".join(with_hint(with_code(error), error) for error in self.errors)
+        return "\n".join(line(error) for error in self.errors)
 
 
 class Exit(Exception):
@@ -29,32 +30,18 @@ class Exit(Exception):
         self.code = code
 
 
-def with_code(error: ContainerError) -> str:
-    """`<code>: "<message>" (cause: "…")`."""
-    text = f'{error.code.value}: "{error.message}"'
-    if error.cause is not None:
-        text += f' (cause: "{with_code_inside(error.cause)}")'
-    return text
+def line(error: ContainerError) -> str:
+    """What is shown of one error: a sentence, with `--debug` the codes and causes as well (contract 1.4).
 
-
-def with_code_inside(error: ContainerError) -> str:
-    """`<code>: "<message> (cause: …)"`, as a cause is shown."""
-    return f'{error.code.value}: "{error.describe()}"'
-
-
-def with_hint(text: str, error: ContainerError) -> str:
-    """`text`, followed by the hint to start the services when a connection to them failed."""
+    The hint to start the services follows when a connection to them failed.
+    """
+    text = f"Error: {error.trace() if logger.debugging() else error.describe()}"
     cause: ContainerError | None = error
     while cause is not None:
         if isinstance(cause, ServiceLost):
             return f"{text}\n{START_HINT}"
         cause = cause.cause
     return text
-
-
-def message(error: ContainerError) -> str:
-    """Everything after `Error: ` of one error."""
-    return with_hint(error.describe(), error)
 
 
 def because(text: str, cause: ContainerError) -> ContainerError:
@@ -64,5 +51,5 @@ def because(text: str, cause: ContainerError) -> ContainerError:
 
 def describe(error: OSError) -> str:
     """`<path>: <reason>`."""
-    reason = error.strerror or str(error)
-    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
+    why = os_reason(error)
+    return f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, str | bytes) else why

@@ -39,10 +39,10 @@ def _outcome(words: list[str]) -> int:
         output.error_line(error.text())
         return USAGE_EXIT
     except ContainerError as error:
-        output.error_line(f"Error: {failures.message(error)}")
+        output.error_line(failures.line(error))
         return FAILURE_EXIT
     except failures.Failures as several:
-        output.error_line(f"Error: {several.text()}")
+        output.error_line(several.text())
         return FAILURE_EXIT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit must not fail again

@@ -53,14 +53,14 @@ def is_machine(snapshot: dict[str, dict[str, dict[str, object]]]) -> bool:
 
 
 def each(ids: list[str], task: Callable[[str], None], failure: str, *, parallel: bool) -> int:
-    """Run `task` for every id, print each id that succeeds at once, then raise all failures with `failure` on top."""
+    """Run `task` for every id and print each that succeeds at once, then raise all failures: `<failure> <id>: why`."""
     errors: list[ContainerError] = []
 
     def attempt(id: str) -> None:
         try:
             task(id)
         except ContainerError as error:
-            errors.append(failures.because(failure, error))
+            errors.append(failures.because(f"{failure} {id}", error))
         else:
             output.line(id)
 
@@ -114,17 +114,24 @@ def delete_resources(
         raise invalid_argument(f"cannot delete a builtin {kind}: {builtin}")
     unknown = sorted(set(names) - set(existing))
     if unknown:
-        raise not_found(f"failed to delete one or more {kind}s: {logger.quoted(unknown)}")
-    failed = []
+        text = f"failed to delete one or more {kind}s: {logger.quoted(unknown)}"
+        hint = f"no such {kind}, so nothing was deleted; `container {kind} list` shows those that there are"
+        raise ContainerError(ErrorCode.NOT_FOUND, text, not_found(hint))
+    failed: dict[str, str] = {}
     for name in names:
         try:
             task(name)
         except ContainerError as error:
-            logger.warning(f"failed to delete {kind}", error=error.describe(), id=name)
-            failed.append(name)
+            failed[name] = error.describe()
         else:
             output.line(name)
     if failed:
-        text = f"delete failed for one or more {kind}s: {logger.quoted(sorted(failed))}"
-        raise ContainerError(ErrorCode.INTERNAL, text)
+        raise incomplete(f"delete failed for one or more {kind}s", failed)
     return 0
+
+
+def incomplete(text: str, failed: dict[str, str]) -> ContainerError:
+    """`text` with the names of what failed, then why, a line for each where there are several."""
+    reasons = [failed[name] for name in sorted(failed)]
+    why = f": {reasons[0]}" if len(reasons) == 1 else ":\n" + "\n".join(f"  {reason}" for reason in reasons)
+    return ContainerError(ErrorCode.INTERNAL, f"{text}: {logger.quoted(sorted(failed))}{why}")

@@ -7,7 +7,7 @@ import signal
 from select import select
 
 import container
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 PROGRAM = os.path.join(os.path.dirname(container.__file__), "_native", "container-tar")
 PIPE_SIZE = 1 << 20
@@ -43,7 +43,7 @@ class Tar:
             )
         except OSError as error:
             self._pid = 0
-            raise internal(f"cannot start {PROGRAM}: {error.strerror}; build it with `make -C native`") from error
+            raise internal(f"cannot start {PROGRAM}: {os_reason(error)}; build it with `make -C native`") from error
         finally:
             os.close(theirs)
         self._errors = saying

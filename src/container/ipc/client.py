@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from asyncvarlink import FileDescriptor
 from asyncvarlink.conversion import ConversionError
 
-from container.errors import ContainerError, invalid_argument
+from container.errors import ContainerError, invalid_argument, os_reason
 from container.ipc import address, errors
 from container.ipc.connection import Connection
 from container.ipc.dispatch import encode_message
@@ -131,7 +131,7 @@ class _Exchange:
                     return Connection(sock, patient=True)
         except OSError as error:
             sock.close()
-            raise errors.not_reachable(self._client.service, path, error.strerror or str(error)) from error
+            raise errors.not_reachable(self._client.service, path, os_reason(error)) from error
         except BaseException:
             sock.close()
             raise

@@ -15,7 +15,7 @@ from _thread import get_ident
 from sys import byteorder
 from time import monotonic, sleep
 
-from container.errors import ContainerError
+from container.errors import ContainerError, os_reason
 from container.ipc import address, errors
 
 TYPE_CHECKING = False
@@ -113,7 +113,7 @@ class _Exchange:
         except TimeoutError:
             raise self._timed_out() from None
         except OSError as error:
-            raise errors.not_reachable(self._service, self._path, error.strerror or str(error)) from None
+            raise errors.not_reachable(self._service, self._path, os_reason(error)) from None
         packed = b"".join(fd.to_bytes(4, byteorder) for fd in fds)
         rest = memoryview(data)
         while rest:
@@ -136,7 +136,7 @@ class _Exchange:
         except TimeoutError:
             raise self._timed_out() from None
         except OSError as error:
-            raise errors.hung_up(self._service, self._method, error.strerror or str(error)) from None
+            raise errors.hung_up(self._service, self._method, os_reason(error)) from None
 
     def _receive(self) -> bytes:
         if _wakeup is not None and _wakeup[1] == get_ident():

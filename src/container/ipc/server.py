@@ -19,7 +19,7 @@ from typing import Self
 from asyncvarlink import FileDescriptor, VarlinkInterface, VarlinkInterfaceRegistry
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
 
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, os_reason
 from container.ipc import address
 from container.ipc.connection import Connection
 from container.ipc.dispatch import PeerGoneError, Reply, dispatch
@@ -86,7 +86,7 @@ def listen(path: str, service: str) -> socket.socket:
             stack.pop_all()
             return sock
     except OSError as error:
-        text = f"failed to listen for {service} on {path}: {error.strerror}"
+        text = f"failed to listen for {service} on {path}: {os_reason(error)}"
         raise ContainerError(ErrorCode.INTERNAL, text) from error
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterable
 
 import container
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 TIMEOUT = 20.0
 
@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
 def start_error(path: str, error: OSError) -> ContainerError:
     """What to say when a program could not be started."""
     hint = "; build it with `make -C native`" if isinstance(error, FileNotFoundError) else ""
-    return internal(f"cannot start {path}: {error.strerror}{hint}")
+    return internal(f"cannot start {path}: {os_reason(error)}{hint}")
 
 
 async def run(name: str, arguments: Iterable[str], fds: Iterable[int] = (), data: bytes | None = None) -> str:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import Protocol
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument, invalid_state
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, invalid_state, os_reason
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -137,7 +137,9 @@ def _bind_error(error: OSError, address: str, port: int) -> ContainerError:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return invalid_argument(f"cannot publish host port {port}: this host has no address {address}")
-    return internal(f"cannot publish host port {port}: binding to {_endpoint(address, port)} failed: {error.strerror}")
+    return internal(
+        f"cannot publish host port {port}: binding to {_endpoint(address, port)} failed: {os_reason(error)}"
+    )
 
 
 def _endpoint(address: str, port: int) -> str:

@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from container.errors import ContainerError
+from container.errors import ContainerError, os_reason
 from container.model.image import Descriptor
 from container.oci import digest as digests
 from container.oci import image
@@ -74,7 +74,7 @@ def _bad_blob(path: str, descriptor: Descriptor) -> str | None:
     except FileNotFoundError:
         return None  # of a platform that is not here
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        return f"it cannot be read: {os_reason(error)}"
     return None
 
 
@@ -84,7 +84,7 @@ def _bad_layer(path: str) -> str | None:
             head = file.read(_BYTES_USED_OFFSET + _BYTES_USED.size)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        return f"it cannot be read: {os_reason(error)}"
     if not head.startswith(_MAGIC) or len(head) < _BYTES_USED_OFFSET + _BYTES_USED.size:
         return "it is not a squashfs"
     (used,) = _BYTES_USED.unpack_from(head, _BYTES_USED_OFFSET)
@@ -108,7 +108,7 @@ def _bad_disk(base: str, layers: str) -> str | None:
             if os.stat(os.path.join(layers, name)).st_size != size:
                 return f"its layer {name} has another size"
     except OSError as error:
-        return f"its layer {error.filename} cannot be read: {error.strerror}"
+        return f"its layer {error.filename} cannot be read: {os_reason(error)}"
     except (ContainerError, TypeError, ValueError) as error:
         return f"its record cannot be read: {error}"
     return None

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 
 try:
     from isal import isal_zlib
@@ -108,7 +108,7 @@ def _unzstd(read: Read, what: str) -> Iterator[Read]:
             ErrorCode.UNSUPPORTED, f"{what} is compressed with zstd, and zstd is not there: install the package zstd"
         ) from error
     except OSError as error:
-        raise internal(f"cannot start zstd to decompress {what}: {error.strerror}") from error
+        raise internal(f"cannot start zstd to decompress {what}: {os_reason(error)}") from error
     feeder = _Feeder(read, process)
     try:
         yield lambda: feeder.plain(what)

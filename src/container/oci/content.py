@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found, os_reason
 from container.model import codec
 from container.model.image import Descriptor
 from container.oci.digest import hex_of
@@ -45,7 +45,7 @@ class ContentStore:
             for directory in (self._blobs, self._ingest):
                 os.makedirs(directory, mode=0o700, exist_ok=True)
         except OSError as error:
-            raise internal(f"cannot create the image store {self.directory}: {error.strerror}") from error
+            raise internal(f"cannot create the image store {self.directory}: {os_reason(error)}") from error
         atomic.sweep(self.directory)
         atomic.write(os.path.join(self.directory, "oci-layout"), LAYOUT)
 
@@ -107,7 +107,7 @@ class ContentStore:
         try:
             atomic.sync_directory(self._blobs)
         except OSError as error:
-            raise internal(f"cannot add to the image store {self.directory}: {error.strerror}") from error
+            raise internal(f"cannot add to the image store {self.directory}: {os_reason(error)}") from error
 
     def ingest(self) -> "Ingest":
         """A session that takes blobs in."""
@@ -125,7 +125,7 @@ class Ingest:
         try:
             os.mkdir(self._directory, 0o700)
         except OSError as error:
-            raise internal(f"cannot create {self._directory}: {error.strerror}") from error
+            raise internal(f"cannot create {self._directory}: {os_reason(error)}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +153,7 @@ class Ingest:
                 raise invalid_argument(f"{what} is corrupt: its contents have the digest {found}")
             os.rename(temporary, os.path.join(self._directory, hasher.hexdigest()))
         except OSError as error:
-            raise internal(f"cannot store {what}: {error.strerror}") from error
+            raise internal(f"cannot store {what}: {os_reason(error)}") from error
         return found, size
 
     def add_document(self, value: dict[str, Any], media_type: str) -> Descriptor:
@@ -191,7 +191,7 @@ class Ingest:
                 with contextlib.suppress(FileNotFoundError):  # already there before this session
                     os.rename(os.path.join(self._directory, hex_of(digest)), self._store.path(digest))
         except OSError as error:
-            raise internal(f"cannot add to the image store {self._store.directory}: {error.strerror}") from error
+            raise internal(f"cannot add to the image store {self._store.directory}: {os_reason(error)}") from error
         self._store.sync()
 
 
@@ -203,7 +203,7 @@ def read_document(path: str, digest: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise not_found(f"blob {digest} is not in the image store") from error
     except OSError as error:
-        raise internal(f"cannot read {path}: {error.strerror}") from error
+        raise internal(f"cannot read {path}: {os_reason(error)}") from error
     return parse_document(data, f"blob {digest}")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from container.errors import internal
+from container.errors import internal, os_reason
 from container.model import codec
 from container.model import platform as platforms
 from container.model import reference as references
@@ -112,7 +112,7 @@ def _blob(put: Write, content: ContentStore, digest: str) -> None:
                 put(chunk)
             put(tarheader.padding(size))
     except OSError as error:
-        raise internal(f"cannot read {path}: {error.strerror}") from error
+        raise internal(f"cannot read {path}: {os_reason(error)}") from error
 
 
 def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:

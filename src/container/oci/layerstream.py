@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.oci import compression
 from container.oci.ahead import ahead
 from container.oci.pipes import Cancellation
@@ -66,4 +66,4 @@ def translated(diff_id: str) -> Iterator[None]:
             raise invalid_argument(f"layer {diff_id} is corrupt: {error.message}") from error
         raise
     except OSError as error:
-        raise internal(f"cannot unpack layer {diff_id}: {error.strerror}") from error
+        raise internal(f"cannot unpack layer {diff_id}: {os_reason(error)}") from error

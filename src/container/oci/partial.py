@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.model.image import Descriptor
 from container.oci.digest import hex_of
 from container.oci.pipes import Cancellation
@@ -225,7 +225,7 @@ class Partial:
         return internal(f"blob {self.descriptor.digest} disappeared from the image store")
 
     def _cannot_store(self, error: OSError) -> ContainerError:
-        return internal(f"cannot store blob {self.descriptor.digest}: {error.strerror}")
+        return internal(f"cannot store blob {self.descriptor.digest}: {os_reason(error)}")
 
 
 class _Tail:

@@ -9,7 +9,7 @@ import select
 import stat
 from collections.abc import Callable
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.oci.compression import CHUNK, Read
 
 _PIPE_BUF = 4096  # a pipe that polls writable takes this much without blocking (pipe(7))
@@ -66,7 +66,7 @@ def reader(fd: int, cancellation: Cancellation) -> Read:
         try:
             return os.read(fd, CHUNK)
         except OSError as error:
-            raise internal(f"cannot read the archive: {error.strerror}") from error
+            raise internal(f"cannot read the archive: {os_reason(error)}") from error
 
     return read
 
@@ -84,6 +84,6 @@ def writer(fd: int, cancellation: Cancellation) -> Callable[[bytes | memoryview]
             except BrokenPipeError as error:
                 raise ContainerError(ErrorCode.INTERRUPTED, "cannot write the archive: its reader is gone") from error
             except OSError as error:
-                raise internal(f"cannot write the archive: {error.strerror}") from error
+                raise internal(f"cannot write the archive: {os_reason(error)}") from error
 
     return write

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from container.errors import ContainerError, internal
+from container.errors import ContainerError, internal, os_reason
 from container.oci import digest, gpt
 from container.store import atomic
 
@@ -50,7 +50,7 @@ class DiskStore:
                 self._write(base, stack, chain)
                 atomic.write_json(f"{base}.json", record)
         except OSError as error:
-            raise internal(f"cannot make the disk {base}.vmdk: {error.strerror}") from error
+            raise internal(f"cannot make the disk {base}.vmdk: {os_reason(error)}") from error
         return f"{base}.vmdk", stack
 
     def chains(self) -> set[str]:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.oci.tarheader import CHARACTER, Entry
 
 _OPTIONS = ("-comp", "lz4", "-noI", "-exports", "-mkfs-time", "0", "-quiet", "-no-progress")
@@ -118,7 +118,7 @@ def _running(path: str, log: int) -> Iterator["subprocess.Popen[bytes]"]:
             ErrorCode.UNSUPPORTED, "cannot unpack images: sqfstar is not there: install the package squashfs-tools"
         ) from error
     except OSError as error:
-        raise internal(f"cannot start sqfstar: {error.strerror}") from error
+        raise internal(f"cannot start sqfstar: {os_reason(error)}") from error
     try:
         assert process.stdin is not None
         with contextlib.suppress(OSError):  # a user's pipe quota; the default size works, too

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 SUFFIX = ".tmp"
 
@@ -20,7 +20,7 @@ def write(path: str, data: bytes, mode: int = 0o600) -> None:
     try:
         _replace(path, data, mode)
     except OSError as error:
-        raise internal(f"cannot write {path}: {error.strerror}") from error
+        raise internal(f"cannot write {path}: {os_reason(error)}") from error
 
 
 def write_json(path: str, value: Any, mode: int = 0o600) -> None:
@@ -39,7 +39,7 @@ def read_json(path: str) -> Any:
     except FileNotFoundError as error:
         raise ContainerError(ErrorCode.NOT_FOUND, f"{path} does not exist") from error
     except OSError as error:
-        raise internal(f"cannot read {path}: {error.strerror}") from error
+        raise internal(f"cannot read {path}: {os_reason(error)}") from error
     except ValueError as error:  # also UnicodeDecodeError
         raise internal(f"cannot read {path}: not JSON: {error}") from error
 

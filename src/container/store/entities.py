@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found, os_reason
 from container.model import codec
 from container.store import atomic
 from container.store.locks import locked
@@ -104,7 +104,7 @@ class Entities(Generic[T]):
                 os.rename(temporary, final)
                 atomic.sync_directory(self._root)
             except OSError as error:
-                raise internal(f"cannot create {final}: {error.strerror}") from error
+                raise internal(f"cannot create {final}: {os_reason(error)}") from error
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return final
@@ -127,14 +127,14 @@ class Entities(Generic[T]):
             except FileNotFoundError as error:
                 raise not_found(f"{self._noun} {id} not found") from error
             except OSError as error:
-                raise internal(f"cannot remove {final}: {error.strerror}") from error
+                raise internal(f"cannot remove {final}: {os_reason(error)}") from error
         _remove(condemned)  # what stays is swept by the next load_all
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
         try:
             os.makedirs(self._root, mode=0o700, exist_ok=True)
         except OSError as error:
-            raise internal(f"cannot create {self._root}: {error.strerror}") from error
+            raise internal(f"cannot create {self._root}: {os_reason(error)}") from error
         return locked(os.path.join(self._root, ".lock"))
 
     def _sweep(self) -> None:

@@ -9,7 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def locked(path: str, *, shared: bool = False, wait: bool = True) -> Iterator[No
         except BlockingIOError as error:
             raise ContainerError(ErrorCode.INVALID_STATE, f"{path} is locked by another process") from error
         except OSError as error:
-            raise internal(f"cannot lock {path}: {error.strerror}") from error
+            raise internal(f"cannot lock {path}: {os_reason(error)}") from error
         yield
     finally:
         os.close(fd)
@@ -36,4 +36,4 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise internal(f"cannot open the lock {path}: {error.strerror}") from error
+        raise internal(f"cannot open the lock {path}: {os_reason(error)}") from error

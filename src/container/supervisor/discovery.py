@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 
 import container
-from container.errors import ContainerError
+from container.errors import ContainerError, os_reason
 from container.paths import Roots
 from container.supervisor.plugin import Plugin, Plugins, folder_plugin, load_config, module_plugin
 
@@ -58,7 +58,7 @@ def _in_folder(parent: str, warnings: list[str], *, every: bool) -> Iterator[Plu
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        warnings.append(f"skipped the plugins in {parent}: {error.strerror}")
+        warnings.append(f"skipped the plugins in {parent}: {os_reason(error)}")
         return
     for name in names:
         folder = os.path.join(parent, name)

@@ -8,7 +8,7 @@ from select import POLLIN, poll
 from time import monotonic
 
 from container import paths
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, os_reason
 from container.ipc import address
 from container.supervisor.servicelog import open_log
 
@@ -77,7 +77,7 @@ def ensure_running(roots: "Roots") -> None:
         finally:
             os.close(lock)
     except OSError as error:
-        text = f"failed to start the supervisor in {roots.run}: {error.strerror or error}"
+        text = f"failed to start the supervisor in {roots.run}: {os_reason(error)}"
         raise ContainerError(ErrorCode.INTERNAL, text) from error
 
 

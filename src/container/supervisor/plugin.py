@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
-from container.errors import ContainerError, invalid_argument, not_found
+from container.errors import ContainerError, invalid_argument, not_found, os_reason
 from container.model import codec
 from container.model.job import Job
 from container.model.plugin import CLIPlugin
@@ -161,7 +161,7 @@ def load_config(path: str) -> PluginConfig:
             data = _parse(path, file.read())
         config = codec.decode(PluginConfig, data)
     except OSError as error:
-        raise invalid_argument(f"failed to read {path}: {error.strerror}") from error
+        raise invalid_argument(f"failed to read {path}: {os_reason(error)}") from error
     except (ValueError, ContainerError) as error:
         raise invalid_argument(f"invalid plugin configuration {path}: {error}") from error
     if config.services_config is not None and not config.services_config.services:

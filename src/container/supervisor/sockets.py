@@ -7,7 +7,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, os_reason
 from container.ipc import address
 
 _FIRST = 3  # SD_LISTEN_FDS_START
@@ -27,7 +27,7 @@ class ListeningSockets:
                 self._listen(path)
         except OSError as error:
             self.close()
-            text = f"failed to listen on {path}: {error.strerror}"
+            text = f"failed to listen on {path}: {os_reason(error)}"
             raise ContainerError(ErrorCode.INTERNAL, text) from error
 
     def _listen(self, path: str) -> None:

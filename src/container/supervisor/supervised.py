@@ -19,6 +19,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from container.errors import os_reason
 from container.linux.process import spawn
 from container.log import fields
 from container.model.job import Job, JobState, JobStatus
@@ -171,7 +172,7 @@ class Supervised:
         except OSError as error:
             self._exit_status = None
             self._failures = max(self._failures + 1, HOPELESS)
-            self._reason = f"failed to start {job.program}: {error.strerror or error}"
+            self._reason = f"failed to start {job.program}: {os_reason(error)}"
             _log.error("cannot start a job: %s", self._reason, extra=fields(label=job.label))
             return None
         self._starts += 1

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.vm.lz4 import decompress_legacy
 
 _ELF = b"\x7fELF"
@@ -46,7 +46,7 @@ def read(path: str) -> KernelImage:
     except FileNotFoundError as error:
         raise ContainerError(ErrorCode.NOT_FOUND, f"kernel file not found at path {path}") from error
     except OSError as error:
-        raise invalid_argument(f"cannot read the kernel file {path}: {error.strerror}") from error
+        raise invalid_argument(f"cannot read the kernel file {path}: {os_reason(error)}") from error
     try:
         image = _identify(data, path)
     except struct.error as error:

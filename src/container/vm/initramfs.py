@@ -11,7 +11,7 @@ import hashlib
 import os
 
 import container
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.model.system import Kernel
 from container.store import atomic
 from container.vm import modules
@@ -37,7 +37,7 @@ def build(kernel: Kernel, agent: str, cache: str) -> str:
         with open(agent, "rb") as file:
             init = file.read()
     except OSError as error:
-        message = f"cannot read the guest agent {agent}: {error.strerror} (make -C guest builds it)"
+        message = f"cannot read the guest agent {agent}: {os_reason(error)} (make -C guest builds it)"
         raise ContainerError(ErrorCode.NOT_FOUND, message) from error
     path = os.path.join(cache, f"{_PREFIX}{_key(init, kernel.modules)}.cpio")
     try:
@@ -47,7 +47,7 @@ def build(kernel: Kernel, agent: str, cache: str) -> str:
             atomic.write(path, _archive(init, chosen))
             forget_oldest(cache, _PREFIX, _KEPT)
     except OSError as error:
-        raise internal(f"cannot keep the initramfs in {cache}: {error.strerror}") from error
+        raise internal(f"cannot keep the initramfs in {cache}: {os_reason(error)}") from error
     return path
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, not_found, os_reason
 from container.model.event import Progress
 from container.model.system import Kernel
 from container.paths import Roots
@@ -49,7 +49,7 @@ class KernelStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise internal(f"cannot read {link}: {error.strerror}") from error
+            raise internal(f"cannot read {link}: {os_reason(error)}") from error
         return self._kernel(os.path.join(self.directory, target), architecture)
 
     def adhoc(self, path: str, architecture: str) -> Kernel:
@@ -211,4 +211,4 @@ def _translated(attempt: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise internal(f"{attempt}: {error.strerror}") from error
+        raise internal(f"{attempt}: {os_reason(error)}") from error

@@ -7,7 +7,7 @@ modules.dep before depmod(8) ran. A module's name is its file name with `_` for 
 import os
 from dataclasses import dataclass
 
-from container.errors import ContainerError, ErrorCode, not_found
+from container.errors import ContainerError, ErrorCode, not_found, os_reason
 from container.vm.image import decompress_module
 
 # Without these no container starts. The first two come first: the channel works as soon as they are loaded.
@@ -64,7 +64,7 @@ def load(path: str) -> Module:
         with open(path, "rb") as file:
             data = decompress_module(file.read(), path)
     except OSError as error:
-        raise ContainerError(ErrorCode.INTERNAL, f"cannot read the kernel module {path}: {error.strerror}") from error
+        raise ContainerError(ErrorCode.INTERNAL, f"cannot read the kernel module {path}: {os_reason(error)}") from error
     depends = _information(data, b"depends") or ""
     magic = _information(data, b"vermagic")
     return Module(

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.linux import tsc
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
@@ -54,7 +54,7 @@ async def _probe(roots: Roots, kernel: Kernel) -> Accelerator:
         record = {"key": _key(kernel), "name": verdict.name, "reason": verdict.reason, "speed": verdict.speed}
         atomic.write_json(os.path.join(roots.app, _RECORD), record)
     except OSError as error:
-        raise internal(f"cannot keep the accelerator's verdict in {roots.app}: {error.strerror}") from error
+        raise internal(f"cannot keep the accelerator's verdict in {roots.app}: {os_reason(error)}") from error
     return verdict
 
 
@@ -88,7 +88,7 @@ def _obstacle(kernel: Kernel) -> str | None:
     except PermissionError:
         return f"{KVM_DEVICE} may not be opened by this user (is it in the group kvm?)"
     except OSError as error:
-        return f"{KVM_DEVICE} cannot be opened: {error.strerror}"
+        return f"{KVM_DEVICE} cannot be opened: {os_reason(error)}"
     return None
 
 
@@ -128,7 +128,7 @@ async def _answer(agent: socket.socket) -> None:
             return
         reason = "the agent's channel ended"
     except OSError as error:
-        reason = f"the agent's channel broke: {error.strerror}"
+        reason = f"the agent's channel broke: {os_reason(error)}"
     raise ContainerError(ErrorCode.INTERRUPTED, f"a test boot under KVM failed: {reason}")
 
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 MESSAGES_MAX = 64 * 1024  # bytes of stderr that are kept, the first ones
 _DEATH_TIMEOUT = 10.0  # seconds from SIGKILL to the end of a process
@@ -58,7 +58,7 @@ class Child:
                 pidfd = os.pidfd_open(process.pid)
                 stack.callback(os.close, pidfd)
             except OSError as error:
-                raise internal(f"cannot start {program}: {error.strerror}") from error
+                raise internal(f"cannot start {program}: {os_reason(error)}") from error
             child = cls(process, pidfd, messages)
             stack.pop_all()
             return child

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from typing import TypeVar
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.vm import argv
 from container.vm.process import Child
 from container.vm.qmp import Monitor
@@ -177,7 +177,7 @@ def _translated(attempt: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise internal(f"{attempt}: {error.filename or 'socketpair'}: {error.strerror}") from error
+        raise internal(f"{attempt}: {error.filename or 'socketpair'}: {os_reason(error)}") from error
 
 
 def _create(path: str) -> None:

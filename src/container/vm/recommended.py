@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.model.event import Progress
 from container.model.system import Kernel
 from container.vm.kernel import KernelStore, check_architecture
@@ -202,7 +202,7 @@ async def _spawn(argv: Sequence[str], cwd: str | None = None) -> asyncio.subproc
             stderr=asyncio.subprocess.PIPE,
         )
     except OSError as error:
-        raise internal(f"cannot start {argv[0]}: {error.strerror}") from error
+        raise internal(f"cannot start {argv[0]}: {os_reason(error)}") from error
 
 
 def _reason(text: str) -> str:

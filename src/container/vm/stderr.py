@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from container.errors import internal
+from container.errors import internal, os_reason
 
 KEPT_MAX = 4096  # bytes, the last ones
 LINE_MAX = 4096  # bytes; what is longer is cut
@@ -21,7 +21,7 @@ class StandardError:
         try:
             self._read, self.write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise internal(f"cannot make a pipe: {error.strerror}") from error
+            raise internal(f"cannot make a pipe: {os_reason(error)}") from error
         self._heard = heard
         self.count = 0  # bytes that came
         self._kept = b""

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from container.errors import ContainerError, ErrorCode, internal, not_found
+from container.errors import ContainerError, ErrorCode, internal, not_found, os_reason
 from container.ipc import address
 from container.linux.native import program
 from container.vm.process import Child, find
@@ -123,7 +123,7 @@ async def serve(source: str, tag: str, terms: Terms, *, directory: str) -> Async
             address.connect(path, connection.connect)
             os.unlink(path)
         except OSError as error:
-            raise internal(f"cannot make the socket {path}: {error.strerror}") from error
+            raise internal(f"cannot make the socket {path}: {os_reason(error)}") from error
         changes, told = _changes(stack) if terms.watched else (None, None)
         words = arguments(source, listener.fileno(), terms, -1 if told is None else told.fileno())
         said = StandardError(lambda line: server.hear(line))
@@ -190,7 +190,7 @@ def _is_file(source: str) -> bool:
     except FileNotFoundError as error:
         raise not_found(f"mount source path '{source}' does not exist") from error
     except OSError as error:
-        raise internal(f"cannot share {source}: {error.strerror}") from error
+        raise internal(f"cannot share {source}: {os_reason(error)}") from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         message = f"cannot share {source}: only directories, regular files and sockets can be mounted"
         raise ContainerError(ErrorCode.UNSUPPORTED, message)

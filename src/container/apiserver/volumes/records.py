@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from container.config import parse_size
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
 from container.model.volume import BLOCK_FORMAT, DIRECTORY_FORMAT, VolumeConfiguration, VolumeRequest
 from container.paths import Roots
 from container.store import ext4
@@ -74,7 +74,9 @@ def fill(configuration: VolumeConfiguration, directory: str) -> None:
         try:
             os.mkdir(os.path.join(directory, DIRECTORY), 0o755)
         except OSError as error:
-            raise ContainerError(ErrorCode.INTERNAL, f"cannot make the volume's directory: {error.strerror}") from error
+            raise ContainerError(
+                ErrorCode.INTERNAL, f"cannot make the volume's directory: {os_reason(error)}"
+            ) from error
         return
     mode, journal = _journal(configuration.options)
     path = os.path.join(directory, IMAGE)

@@ -6,7 +6,7 @@ import os
 
 from container.cli import client
 from container.cli.spec import Argument, Command, Option, Values
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
 
 
 def run(values: Values) -> int:
@@ -29,7 +29,7 @@ def _export_file(id: str, path: str) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {error.strerror}") from error
+        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {os_reason(error)}") from error
     try:
         _export(id, fd)
     except BaseException:

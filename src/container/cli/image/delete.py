@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from container.cli import client, logger, many, output, sizes
+from container.cli import client, many, output, sizes
 from container.cli.spec import Command, Values, flag
-from container.errors import ContainerError, ErrorCode
 
 
 def run(values: Values) -> int:
@@ -22,10 +21,7 @@ def run(values: Values) -> int:
         output.error_line(f"Reclaimed {sizes.decimal(result['reclaimed'])} in disk space")
     failed = result["failed"]
     if failed:
-        text = f"failed to delete one or more images: {logger.quoted(sorted(failed))}"
-        reasons = "; ".join(failed[name] for name in sorted(failed) if failed[name])
-        cause = ContainerError(ErrorCode.INVALID_STATE, reasons) if reasons else None
-        raise ContainerError(ErrorCode.INTERNAL, text, cause)
+        raise many.incomplete("failed to delete one or more images", failed)
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 
 from container.cli import client, failures, logger, output, progress
 from container.cli.spec import Command, Option, Values, flag
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
 
 
 def run(values: Values) -> int:
@@ -50,7 +50,7 @@ def _open(path: str | None) -> int:
         logger.info("file does not exist", path=os.path.abspath(path))
         raise failures.Exit(1) from None
     except OSError as error:
-        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {error.strerror}") from error
+        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {os_reason(error)}") from error
 
 
 COMMAND = Command(

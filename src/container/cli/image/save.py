@@ -7,7 +7,7 @@ import os
 from container.cli import client, logger, output, progress
 from container.cli.options import platform
 from container.cli.spec import Argument, Command, Option, Values
-from container.errors import ContainerError, ErrorCode, internal, invalid_argument
+from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 
 
 def run(values: Values) -> int:
@@ -45,7 +45,7 @@ def _save_file(path: str, references: list[str], wanted: dict[str, str] | None) 
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {error.strerror}") from error
+        raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {os_reason(error)}") from error
     try:
         _save(fd, references, wanted)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
 
 
 def environment(files: list[str], words: list[str]) -> list[str]:
@@ -29,7 +29,7 @@ def read_file(path: str) -> list[str]:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        cause = ContainerError(ErrorCode.INTERNAL, error.strerror or str(error))
+        cause = ContainerError(ErrorCode.INTERNAL, os_reason(error))
         raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to read envfile at {path}", cause) from error
     try:
         text = data.decode("utf-8-sig")

@@ -7,7 +7,7 @@ import os
 import posixpath
 import tarfile
 
-from container.errors import ContainerError, ErrorCode, invalid_argument, not_found
+from container.errors import ContainerError, ErrorCode, invalid_argument, not_found, os_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _verify(path: str, digest: str) -> None:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise not_found(f"failed to read the kernel archive {path}: {error.strerror}") from error
+        raise not_found(f"failed to read the kernel archive {path}: {os_reason(error)}") from error
     if found != digest:
         raise invalid_argument(f"kernel archive digest mismatch: expected sha256:{digest}, got sha256:{found}")
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 DEADLINE = 20.0  # seconds; a helper may ask the user's keyring
 _MAX_OUTPUT = 1 << 20
@@ -55,7 +55,7 @@ async def _run(name: str, verb: str, request: bytes, deadline: float) -> bytes |
             ErrorCode.UNSUPPORTED, f"the credential helper {program} is not there: install it, or log in anew"
         ) from error
     except OSError as error:
-        raise internal(f"cannot start the credential helper {program}: {error.strerror}") from error
+        raise internal(f"cannot start the credential helper {program}: {os_reason(error)}") from error
     try:
         async with asyncio.timeout(deadline):
             output, errors = await process.communicate(request)

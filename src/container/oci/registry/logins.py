@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from container.errors import ContainerError, internal
+from container.errors import ContainerError, internal, os_reason
 from container.model.registry import Registry
 from container.oci.registry import credentials, helper
 from container.oci.registry.credentials import Credential, Sources
@@ -92,7 +92,7 @@ def _changed(path: str) -> Iterator[dict[str, Any]]:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
-        raise internal(f"cannot create {os.path.dirname(path)}: {error.strerror}") from error
+        raise internal(f"cannot create {os.path.dirname(path)}: {os_reason(error)}") from error
     with locks.locked(f"{path}.lock"):
         config = credentials.load(path)
         if not isinstance(config.setdefault("auths", {}), dict):

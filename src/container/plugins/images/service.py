@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from container.errors import internal
+from container.errors import internal, os_reason
 from container.model.event import ImageEvent, PrepareEvent
 from container.model.image import DeleteResult, Image, Platform, PruneResult
 from container.model.system import ResourceUsage
@@ -144,7 +144,7 @@ async def opened(
             for path in (directory, layers, disks, partials):
                 os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as error:
-            raise internal(f"cannot create the image store {directory}: {error.strerror}") from error
+            raise internal(f"cannot create the image store {directory}: {os_reason(error)}") from error
         stack.enter_context(locks.locked(os.path.join(directory, ".lock"), wait=False))
         content = ContentStore(directory)
         content.open()

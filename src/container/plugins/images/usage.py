@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from container import paths
 from container.api.containers import Containers
-from container.errors import ContainerError, internal
+from container.errors import ContainerError, internal, os_reason
 from container.ipc.client import Client
 from container.model import codec
 from container.model.image import ImageDescription
@@ -48,7 +48,7 @@ def _bundles(directory: str) -> list[Use]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise internal(f"cannot tell which images are in use: cannot read {directory}: {error.strerror}") from error
+        raise internal(f"cannot tell which images are in use: cannot read {directory}: {os_reason(error)}") from error
     return [_bundle(directory, name) for name in names]
 
 

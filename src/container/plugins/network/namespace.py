@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from container.errors import internal
+from container.errors import internal, os_reason
 from container.linux import netns
 from container.linux.daemon import Daemon
 from container.linux.netns import Namespace
@@ -67,7 +67,7 @@ def _open(pid: int) -> Namespace:
     try:
         return Namespace.of(pid)
     except OSError as error:
-        raise internal(f"cannot open the network's namespace /proc/{pid}/ns/net: {error.strerror}") from error
+        raise internal(f"cannot open the network's namespace /proc/{pid}/ns/net: {os_reason(error)}") from error
 
 
 def _sysctls(plan: Plan) -> list[str]:

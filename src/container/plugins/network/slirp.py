@@ -5,7 +5,7 @@ import contextlib
 import os
 from ipaddress import IPv6Network
 
-from container.errors import internal
+from container.errors import internal, os_reason
 from container.linux import native
 from container.linux.daemon import Daemon, spawn
 from container.linux.netns import Namespace, open_lifeline
@@ -39,7 +39,7 @@ class Slirp(UplinkProcess):
                 try:
                     self._process = self._spawn(holder, write_end)
                 except OSError as error:
-                    raise internal(f"cannot start {_PROGRAM}: {error.strerror}") from error
+                    raise internal(f"cannot start {_PROGRAM}: {os_reason(error)}") from error
             await self._wait_ready(ready)
         return self._record(self._process)
 

@@ -13,7 +13,7 @@ import logging
 import socket
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from container.errors import ContainerError, internal, invalid_state
+from container.errors import ContainerError, internal, invalid_state, os_reason
 from container.linux import native, routes
 from container.linux.netns import Namespace
 from container.log import fields
@@ -180,4 +180,4 @@ def _set(path: str) -> None:
             with open(path, "w", encoding="ascii") as file:
                 file.write("1")
     except OSError as error:
-        raise internal(f"cannot set {path}: {error.strerror}") from error
+        raise internal(f"cannot set {path}: {os_reason(error)}") from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from container import paths
-from container.errors import ContainerError, ErrorCode, internal, invalid_state
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, os_reason
 from container.ipc import address
 from container.model.launch import Launch
 from container.model.port import PublishSocket
@@ -89,7 +89,7 @@ class HostSockets:
                 address.bind(sock, wanted.host_path, 0o600 if wanted.permissions is None else wanted.permissions)
                 self._leftovers.note(wanted.host_path)
             except OSError as error:
-                raise internal(f"cannot publish a socket at {wanted.host_path}: {error.strerror}") from error
+                raise internal(f"cannot publish a socket at {wanted.host_path}: {os_reason(error)}") from error
 
 
 def bind(published: Sequence[PublishSocket], bundle: str) -> HostSockets:
@@ -109,7 +109,7 @@ def _make_way(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise internal(f"cannot publish a socket at {path}: {error.strerror}") from error
+        raise internal(f"cannot publish a socket at {path}: {os_reason(error)}") from error
     if stat.S_ISSOCK(mode):
         raise ContainerError(ErrorCode.EXISTS, f"host socket {path} already exists and may be in use")
     if not stat.S_ISREG(mode):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_state
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, os_reason
 from container.guest.spec import VolumeSpec
 from container.model.container import ContainerConfiguration
 from container.model.mount import Mount
@@ -199,14 +199,14 @@ def _lock(path: str, volume: str) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         code = ErrorCode.NOT_FOUND if error.errno == errno.ENOENT else ErrorCode.INTERNAL
-        raise ContainerError(code, f"cannot open volume '{volume}': {path}: {error.strerror}") from error
+        raise ContainerError(code, f"cannot open volume '{volume}': {path}: {os_reason(error)}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
         if isinstance(error, BlockingIOError):
             raise invalid_state(f"volume '{volume}' is currently in use by another virtual machine") from error
-        raise internal(f"cannot lock {path}: {error.strerror}") from error
+        raise internal(f"cannot lock {path}: {os_reason(error)}") from error
     return fd
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from container.errors import ContainerError, internal
+from container.errors import ContainerError, internal, os_reason
 from container.linux.sparse import copy_sparse
 from container.model.container import ContainerConfiguration
 from container.store import atomic, ext4
@@ -44,7 +44,7 @@ def ensure(bundle: str, cache: str, size: int | None = None, *, once: bool = Fal
             copy_sparse(source, target)
             os.rename(temporary, path)  # not synced: until the container has run there is nothing in it to lose
     except OSError as error:
-        raise internal(f"cannot make the container's disk {path}: {error.strerror}") from error
+        raise internal(f"cannot make the container's disk {path}: {os_reason(error)}") from error
     return path
 
 
@@ -65,7 +65,7 @@ def _template(cache: str, size: int, once: bool) -> str:
     try:
         os.makedirs(cache, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise internal(f"cannot create {cache}: {error.strerror}") from error
+        raise internal(f"cannot create {cache}: {os_reason(error)}") from error
     with locked(path + ".lock"):
         if not os.path.exists(path):
             temporary = atomic.sibling(path)
