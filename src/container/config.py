@@ -105,11 +105,11 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise invalid_argument("invalid size")
+        raise invalid_argument(f"invalid size '{text}'; expected a number and a unit, as 512m or 2g")
     number, symbol = match.group(1), match.group(2).strip().lower()
     unit = _UNIT.fullmatch(symbol)
     if unit is None:
-        raise invalid_argument(f"invalid symbol: {symbol}")
+        raise invalid_argument(f"invalid symbol: {symbol} in size '{text}'; the units are b, k, m, g, t and p")
     factor: int = 1024 ** _UNITS.index(unit.group(1) or "b")
     whole, _, fraction = number.partition(".")
     return int(whole or "0") * factor + int(fraction or "0") * factor // int(10 ** len(fraction))
@@ -196,7 +196,8 @@ def _checked(data: dict[str, Any], path: str) -> Tables:
         }
     kernel = tables.get("kernel", {})
     if "url" in kernel and "digest" not in kernel:
-        raise invalid_argument("kernel.digest is required when kernel.url is not the default URL")
+        text = "kernel.digest is required when kernel.url is not the default URL"
+        raise invalid_argument(f"failed to decode configuration: {path}: {text}")
     return tables
 
 
@@ -207,7 +208,7 @@ def _expect(value: Any, kind: type, path: str, key: str, wanted: str) -> Any:
 
 
 def _bad(path: str, key: str, wanted: str, value: Any) -> ContainerError:
-    return invalid_argument(f"failed to decode configuration: {path}: {key}: expected {wanted}, found {value!r}")
+    return invalid_argument(f"failed to decode configuration: {path}: {key}: expected {wanted}, found '{value}'")
 
 
 Check = Callable[[Any, str, str], Any]

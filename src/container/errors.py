@@ -86,7 +86,12 @@ def internal(message: str) -> ContainerError:
     return ContainerError(ErrorCode.INTERNAL, message)
 
 
-_FREE_SPACE = "free some: `container system df` shows what takes it, `container prune` and `container image prune` help"
+def unexpected(what: str) -> ContainerError:
+    """A fault of this program in `what`; the caller has logged it with its traceback."""
+    return internal(f"{what} failed by a fault of this program; `container system logs` shows it")
+
+
+_FREE_SPACE = "free some: `container system df` shows what takes it, `container image prune --all` helps"
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,

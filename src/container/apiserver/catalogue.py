@@ -62,7 +62,7 @@ class Catalogue:
     def _service(self, kind: ServiceType, name: str) -> Plugin:
         found = _named(self._known, kind, name) or _named(self._look(), kind, name)
         if found is None:
-            raise not_found(f"unable to locate {kind.value} plugin {name}")
+            raise not_found(f"unable to locate {kind.value} plugin {name}: no plugin of that name is installed")
         return found
 
     def _look(self) -> Plugins:

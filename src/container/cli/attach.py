@@ -47,7 +47,7 @@ class Session:
         self._terminal = terminal.Terminal(0)
         self._blocking = terminal.Blocking() if attached else terminal.Blocking(())
         if attached and tty and interactive and not os.isatty(0):
-            raise invalid_argument("the input device is not a TTY")
+            raise invalid_argument("cannot give the process a terminal: the input device is not a TTY; leave out --tty")
 
     def _streams(self) -> tuple[list[int], dict[str, int]]:
         """Descriptors to send, and the parameters that name them by index."""
@@ -189,7 +189,8 @@ def create(request: dict[str, Any], progress: Progress) -> str:
             id = event.get("id") or id
     except ContainerError as error:
         if error.code is ErrorCode.EXISTS and request.get("id"):
-            raise ContainerError(error.code, f"container with id {request['id']} already exists") from error
+            hint = f"choose another --name, or delete it: container delete {request['id']}"
+            raise ContainerError(error.code, f"container with id {request['id']} already exists; {hint}") from error
         raise
     finally:
         progress.finish()

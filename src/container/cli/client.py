@@ -100,7 +100,8 @@ def container(id: str) -> dict[str, Any]:
         found: dict[str, Any] = call("Containers.Get", {"id": id})["container"]
     except ContainerError as error:
         if error.code is ErrorCode.NOT_FOUND:
-            raise not_found(f"get failed: container {id} not found") from error
+            hint = "`container list --all` shows those that there are"
+            raise not_found(f"get failed: container {id} not found; {hint}") from error
         raise
     return found
 

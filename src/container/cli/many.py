@@ -85,9 +85,15 @@ def inspect(kind: str, known: list[dict[str, Any]], ids: list[str]) -> int:
     found = [each for each in known if each["id"] in ids]
     missing = set(ids) - {each["id"] for each in found}
     if missing:
-        raise not_found(f"{kind} not found: {', '.join(sorted(missing))}")
+        hint = f"`{listing(kind)}` shows those that there are"
+        raise not_found(f"{kind} not found: {', '.join(sorted(missing))}; {hint}")
     output.print_json(found)
     return 0
+
+
+def listing(kind: str) -> str:
+    """The command that lists all of a kind."""
+    return "container list --all" if kind == "container" else f"container {kind} list"
 
 
 def delete_resources(
@@ -115,7 +121,7 @@ def delete_resources(
     unknown = sorted(set(names) - set(existing))
     if unknown:
         text = f"failed to delete one or more {kind}s: {logger.quoted(unknown)}"
-        hint = f"no such {kind}, so nothing was deleted; `container {kind} list` shows those that there are"
+        hint = f"no such {kind}, so nothing was deleted; `{listing(kind)}` shows those that there are"
         raise ContainerError(ErrorCode.NOT_FOUND, text, not_found(hint))
     failed: dict[str, str] = {}
     for name in names:

@@ -71,7 +71,7 @@ class Tar:
         if status == 0 or status < 0:
             return None
         code, _, text = _contents(self._errors).partition("\n")
-        return ContainerError(ErrorCode.parse(code), text.strip() or f"{PROGRAM} failed without a word")
+        return ContainerError(ErrorCode.parse(code), text.strip() or f"cannot copy: {PROGRAM} failed without a word")
 
     def place(self) -> str:
         """Where the copy is."""

@@ -208,7 +208,7 @@ class Mux:
         try:
             frames = list(wire.encode_message(kind, number, json.dumps(message, separators=(",", ":")).encode()))
         except ValueError as error:
-            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"request to the guest agent: {error}") from error
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"cannot ask the guest agent: {error}") from error
         await self.send(*frames)
 
     async def run(self) -> None:
@@ -223,7 +223,7 @@ class Mux:
             error = group.exceptions[0]
             reason = ended(os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
         except* wire.WireError as group:
-            reason = ContainerError(ErrorCode.INTERNAL, str(group.exceptions[0]))
+            reason = ContainerError(ErrorCode.INTERNAL, f"cannot understand the guest agent: {group.exceptions[0]}")
         finally:
             self.fail(reason)
 

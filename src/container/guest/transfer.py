@@ -60,7 +60,7 @@ async def _moving(patience: float | None) -> AsyncIterator[Callable[[], None]]:
         async with asyncio.timeout(patience) as scope:
             yield moved
     except TimeoutError:
-        raise ContainerError(ErrorCode.TIMEOUT, f"nothing moved for {patience:g} s") from None
+        raise ContainerError(ErrorCode.TIMEOUT, f"cannot copy: nothing moved for {patience:g} s") from None
 
 
 async def _pump(stream: Stream, sink: Sink, moved: Callable[[], None]) -> None:

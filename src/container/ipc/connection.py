@@ -54,7 +54,7 @@ class Connection:
                 self._pending_bytes += len(message.data)
             if self._is_full():
                 if not self._patient:
-                    raise invalid_argument("too many messages at once")
+                    raise invalid_argument("cannot take the request: its connection has too many at once")
                 self._set_reading(False)
         except ContainerError as error:
             self.failure = error

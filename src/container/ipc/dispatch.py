@@ -12,7 +12,7 @@ from asyncvarlink.conversion import ConversionError
 from asyncvarlink.interface import VarlinkMethodSignature
 from asyncvarlink.serviceerrors import MethodNotFound
 
-from container.errors import ContainerError, ErrorCode, invalid_argument
+from container.errors import ContainerError, ErrorCode, invalid_argument, unexpected
 from container.ipc import errors
 from container.ipc.framing import MESSAGE_MAX, Message
 from container.ipc.interface import Signature
@@ -34,9 +34,9 @@ def _parse(message: Message) -> dict[str, Any]:
     try:
         content = json.loads(message.data)
     except (ValueError, RecursionError) as error:
-        raise invalid_argument(f"a message is not JSON: {error}") from error
+        raise invalid_argument(f"cannot answer a request: it is not JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("method"), str):
-        raise invalid_argument("a message is no varlink call")
+        raise invalid_argument("cannot answer a request: it is no varlink call")
     return content
 
 
@@ -79,7 +79,7 @@ async def _run(
     try:
         call = VarlinkMethodCall.fromjson(content)
     except (ValueError, TypeError) as error:
-        raise invalid_argument(f"{content['method']}: not a valid call: {error}") from error
+        raise invalid_argument(f"cannot answer {content['method']}: it is not a valid call: {error}") from error
     function, signature = registry.lookup_method(call)
     if call.upgrade:
         raise MethodNotFound(method=call.method)
@@ -150,7 +150,7 @@ def _translate(method: str, error: Exception) -> ContainerError:
     if isinstance(leaf, ContainerError):
         return leaf
     _log.error("%s failed unexpectedly", method, exc_info=error)
-    return ContainerError(ErrorCode.INTERNAL, f"{method} failed unexpectedly: {type(leaf).__name__}: {leaf}")
+    return unexpected(f"the request {method.removeprefix('io.container.')}")
 
 
 def encode_message(content: dict[str, Any]) -> bytes:
@@ -158,6 +158,7 @@ def encode_message(content: dict[str, Any]) -> bytes:
     data = encode_json(content).encode() + b"\0"
     if len(data) > MESSAGE_MAX:
         raise ContainerError(
-            ErrorCode.INTERNAL, f"a message of {len(data)} bytes is over the limit of {MESSAGE_MAX} bytes"
+            ErrorCode.INTERNAL,
+            f"cannot send a message of {len(data)} bytes: it is over the limit of {MESSAGE_MAX} bytes",
         )
     return data

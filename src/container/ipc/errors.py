@@ -72,12 +72,13 @@ def _text(data: "dict[str, Any]", default: str) -> str:
 def timed_out(service: str, method: str, seconds: float) -> ContainerError:
     """The error of a deadline that passed; `method` is the full varlink name."""
     short = method.removeprefix("io.container.")
-    return ContainerError(ErrorCode.TIMEOUT, f"request to {service}/{short} timed out after {seconds:g} s")
+    text = f"request to {service}/{short} timed out after {seconds:g} s; `container system logs` may say why"
+    return ContainerError(ErrorCode.TIMEOUT, text)
 
 
 def not_reachable(service: str, path: str, reason: str) -> ContainerError:
     """The error of a service that does not run."""
-    return ServiceLost(f"connection to {service} failed: {path}: {reason}")
+    return ServiceLost(f"cannot reach the container services: connection to {service} failed: {path}: {reason}")
 
 
 def hung_up(service: str, method: str, reason: str = "") -> ContainerError:

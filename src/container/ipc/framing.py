@@ -56,13 +56,13 @@ class Framer:
         if len(owner) > DESCRIPTORS_MAX:
             for message in messages:
                 message.close()
-            raise invalid_argument(f"a message brings more than {DESCRIPTORS_MAX} file descriptors")
+            raise invalid_argument(f"cannot take a message: it brings more than {DESCRIPTORS_MAX} file descriptors")
         return messages
 
     def _append(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > MESSAGE_MAX:
-            raise invalid_argument(f"a message is longer than {MESSAGE_MAX} bytes")
+            raise invalid_argument(f"cannot take a message: it is longer than {MESSAGE_MAX} bytes")
         self._parts.append(part)
 
     def close(self) -> None:

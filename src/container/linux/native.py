@@ -51,7 +51,7 @@ def system_program(name: str) -> str:
     """Path of a program of the system. Raises ContainerError(unsupported)."""
     path = _find(name)
     if path is None:
-        raise ContainerError(ErrorCode.UNSUPPORTED, f"the program {name} is not installed")
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"cannot run {name}: the program is not installed")
     return path
 
 
@@ -70,7 +70,9 @@ async def _run(path: str, arguments: Iterable[str], fds: Iterable[int], data: by
 def failure(path: str, stderr: bytes) -> ContainerError:
     """The error of a program that ended with another status than 0."""
     reason = stderr.decode(errors="replace").strip()
-    return internal(reason or f"{path} failed without a word")
+    return internal(
+        f"{path} ended with an error: {reason}" if reason else f"{path} ended with an error, and did not say why"
+    )
 
 
 @contextlib.asynccontextmanager

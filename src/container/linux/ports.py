@@ -90,7 +90,7 @@ def _bind(address: str, port: int, proto: str) -> socket.socket:
     try:
         version = ipaddress.ip_address(address).version
     except ValueError as error:
-        raise invalid_argument(f"cannot publish host port {port}: {address!r} is no IP address") from error
+        raise invalid_argument(f"cannot publish host port {port}: '{address}' is no IP address") from error
     with contextlib.ExitStack() as stack:
         try:
             family = socket.AF_INET6 if version == 6 else socket.AF_INET

@@ -51,7 +51,9 @@ async def start_relay(
     with this process. Raises ContainerError.
     """
     if ports.needs_ipv6 and ipv6 is None:
-        raise invalid_state("cannot configure IPv6 port forwarding for container with unknown IPv6 address")
+        raise invalid_state(
+            "cannot configure IPv6 port forwarding for container with unknown IPv6 address; publish at an IPv4 address"
+        )
     descriptors = [netns] if userns is None else [netns, userns]
     options = ["--max", str(max_connections), "--sessions", str(max_sessions)]
     options += ["--idle", str(round(session_idle * 1000)), "--netns", str(netns)]

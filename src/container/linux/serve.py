@@ -32,7 +32,10 @@ async def open_services(
         if len(sockets) != 2 * len(addresses):
             for sock in sockets:
                 sock.close()
-            raise internal(f"{len(sockets)} descriptors came with the sockets on {', '.join(addresses)}")
+            raise internal(
+                "cannot take over the listening sockets: "
+                f"{len(sockets)} came with the sockets on {', '.join(addresses)}"
+            )
         for sock in sockets:
             sock.setblocking(False)
         return sockets[::2], sockets[1::2]

@@ -26,6 +26,6 @@ async def open_tap(namespace: Namespace, *, name: str, bridge: str, mtu: int) ->
             await native.run(PROGRAM, arguments, (*namespace.descriptors, theirs.fileno()))
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
-            raise internal(f"no descriptor came with the tap {name}")
+            raise internal(f"cannot take over the tap {name}: no descriptor came with it")
         os.set_inheritable(descriptors[0], False)
         return descriptors[0]

@@ -64,14 +64,14 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         try:
             return kind.from_json(data)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: not a {kind.__name__}: {error!r}") from error
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: not a {kind.__name__}: {error}") from error
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, _expect(dict, data, where), where)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         try:
             return kind(data)
         except ValueError:
-            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: unknown value {data!r}") from None
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: unknown value '{data}'") from None
     return data if kind is Any else _expect(kind, data, where)
 
 
@@ -83,7 +83,7 @@ def _decode_dataclass(kind: Any, data: dict[str, Any], where: str) -> Any:
         if key in data:
             values[field.name] = _decode(hints[field.name], data[key], f"{where}.{key}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: the key {key!r} is missing")
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: the key '{key}' is missing")
     return kind(**values)
 
 

@@ -17,6 +17,7 @@ _ALIASES = {
 }
 _MACHINES = {"armv7l": "arm", "armv6l": "arm/v6"}
 _ARCHITECTURE = re.compile(r"[a-z0-9_-]+")
+EXPECTED = "expected os/architecture[/variant], as linux/amd64"
 _VARIANT = re.compile(r"v?[0-9]+(?:\.[0-9]+)?")
 
 Triple = tuple[str, str, str | None]
@@ -31,11 +32,11 @@ def parse(text: str) -> Triple:
     system, _, rest = text.strip().partition("/")
     architecture, _, variant = rest.partition("/")
     if not system:
-        raise invalid_argument(f"missing OS in {text}")
+        raise invalid_argument(f"missing OS in {text}; {EXPECTED}")
     if system.lower() not in _SYSTEMS:
-        raise invalid_argument(f"unknown OS in {text}")
+        raise invalid_argument(f"unknown OS in {text}; {EXPECTED}")
     if not _ARCHITECTURE.fullmatch(architecture.lower()):
-        raise invalid_argument(f"missing architecture in {text}")
+        raise invalid_argument(f"missing architecture in {text}; {EXPECTED}")
     return normalise(system, architecture, variant or None)
 
 

@@ -46,7 +46,10 @@ def parse(text: str) -> Reference:
     if not text or len(text) > MAX_LENGTH:
         raise _bad_format(text)
     if _HEX.fullmatch(text):
-        raise invalid_argument("cannot specify 64 byte hex string as reference")
+        raise invalid_argument(
+            f"cannot specify 64 byte hex string as reference: {text}; "
+            "use the image's name, which `container image list` shows"
+        )
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _bad_format(text)
@@ -57,7 +60,9 @@ def parse(text: str) -> Reference:
     if domain is not None and not _DOMAIN.fullmatch(domain):
         raise _bad_format(text)
     if not _PATH.fullmatch(path):
-        raise invalid_argument(f"cannot parse path for reference {text}")
+        raise invalid_argument(
+            f"cannot parse path for reference {text}; a name has lower-case letters, digits, `.`, `_`, `-` and `/`"
+        )
     reference = Reference(domain, path, tag or None, digest or None)
     if len(reference.name) > MAX_NAME_LENGTH:
         raise _bad_format(text)
@@ -117,4 +122,6 @@ def _split_domain(text: str) -> tuple[str | None, str]:
 
 
 def _bad_format(text: str) -> ContainerError:
-    return invalid_argument(f"invalid format for image reference: {text}")
+    return invalid_argument(
+        f"invalid format for image reference: {text}; expected [host[:port]/]name[:tag][@sha256:digest]"
+    )

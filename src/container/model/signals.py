@@ -55,7 +55,7 @@ def parse_signal(text: str) -> int:
     else:
         number = _realtime(name)
     if not 1 <= number <= _RTMAX:
-        raise invalid_argument(f"invalid signal: {text}")
+        raise invalid_argument(f"invalid signal: {text}; expected a name, as TERM or SIGTERM, or a number")
     return number
 
 

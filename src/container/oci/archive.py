@@ -59,7 +59,9 @@ def read(read: compression.Read, ingest: Ingest, force: bool, progress: Callable
             _take(entry, reader, contents, ingest)
         if contents.rejected and not force:
             listing = ", ".join(f'"{path}"' for path in contents.rejected)
-            raise invalid_argument(f"cannot load tar image with rejected paths: [{listing}]")
+            raise invalid_argument(
+                f"cannot load tar image with rejected paths: [{listing}]; --force loads it without them"
+            )
         reader.drain()
     return contents
 
@@ -88,7 +90,9 @@ def _take_file(name: str, entry: Entry, reader: TarReader, contents: Contents, i
         contents.blobs[name] = ingest.add(reader.data(), digest, f"blob {digest} of the archive")
     elif name in _DOCUMENTS:
         if entry.size > MAX_DOCUMENT:
-            raise invalid_argument(f"{name} of the archive has {entry.size} bytes; at most {MAX_DOCUMENT} are allowed")
+            raise invalid_argument(
+                f"cannot read the archive: {name} has {entry.size} bytes; at most {MAX_DOCUMENT} are allowed"
+            )
         contents.documents[name] = b"".join(reader.data())
     elif name.endswith((".tar", ".json")) or "/" not in name:  # docker's layers and configs
         contents.blobs[name] = ingest.add(reader.data(), None, f"{name} of the archive")

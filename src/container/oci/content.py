@@ -78,7 +78,7 @@ class ContentStore:
                 raise
             raise internal(f"cannot read {self._index}: malformed: {error.message}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise internal(f"cannot read {self._index}: malformed: {error!r}") from error
+            raise internal(f"cannot read {self._index}: malformed: {error}") from error
         return dict(sorted(found.items()))
 
     def set_references(self, references: dict[str, Descriptor]) -> None:

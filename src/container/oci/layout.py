@@ -34,9 +34,11 @@ def images(contents: Contents, ingest: Ingest) -> list[Found]:
     elif "manifest.json" in contents.documents:
         tops = list(_docker(contents, ingest))
     else:
-        raise invalid_argument("the archive is neither an OCI image layout nor a docker archive: it has no index.json")
+        raise invalid_argument(
+            "cannot load the archive: it is neither an OCI image layout nor a docker archive, for it has no index.json"
+        )
     if not tops:
-        raise invalid_argument("the archive has no images")
+        raise invalid_argument("cannot load the archive: it has no images")
     return [_found(names, descriptor, ingest) for names, descriptor in tops]
 
 
@@ -66,7 +68,7 @@ def _layout(contents: Contents) -> Iterator[tuple[list[str], Descriptor]]:
 def _found(names: list[str], descriptor: Descriptor, ingest: Ingest) -> Found:
     """The image behind one descriptor of an archive, wrapped into an index when it is a manifest."""
     if descriptor.media_type not in INDEXES + MANIFESTS:
-        raise invalid_argument(f"the archive has content of the unknown type {descriptor.media_type}")
+        raise invalid_argument(f"cannot load the archive: it has content of the unknown type {descriptor.media_type}")
     if not ingest.has(descriptor):
         raise _incomplete(descriptor)
     if descriptor.media_type in MANIFESTS:
@@ -102,7 +104,7 @@ def _docker(contents: Contents, ingest: Ingest) -> Iterator[tuple[list[str], Des
         names = item.get("RepoTags") or []
         layers = item.get("Layers") or []
         if not isinstance(names, list) or not isinstance(layers, list):
-            raise invalid_argument("manifest.json of the archive is malformed")
+            raise invalid_argument("cannot load the archive: its manifest.json is malformed")
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -118,7 +120,7 @@ def _docker_manifests(data: bytes) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise invalid_argument("manifest.json of the archive is not a list of images")
+        raise invalid_argument("cannot load the archive: its manifest.json is not a list of images")
     return value
 
 
@@ -132,5 +134,5 @@ def _layer(contents: Contents, name: Any, ingest: Ingest) -> Descriptor:
 def _member(contents: Contents, name: Any, media_type: str) -> Descriptor:
     found = contents.find(name) if isinstance(name, str) else None
     if found is None:
-        raise invalid_argument(f"the archive is incomplete: its manifest.json names {name!r}, which is missing")
+        raise invalid_argument(f"the archive is incomplete: its manifest.json names '{name}', which is missing")
     return Descriptor(media_type, *found)

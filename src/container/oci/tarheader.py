@@ -55,7 +55,7 @@ def parse(block: bytes) -> Entry:
     elif kind == _CONTIGUOUS:
         kind = REGULAR
     if kind not in _KNOWN:
-        raise invalid_argument(f"tar member {show(name)} has the unknown type {kind!r}")
+        raise invalid_argument(f"tar member {show(name)} has the unknown type {show(kind)}")
     device = kind in (CHARACTER, BLOCK_DEVICE)
     return Entry(
         name=name,

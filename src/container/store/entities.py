@@ -50,7 +50,7 @@ class Entities(Generic[T]):
     def directory(self, id: str) -> str:
         """Directory of one entity, whether it exists or not. Raises ContainerError(invalidArgument) for a bad id."""
         if not id or id.startswith(".") or "/" in id or "\0" in id:
-            raise invalid_argument(f"{id!r} is not a valid {self._noun} id")
+            raise invalid_argument(f"cannot use '{id}': it is not a valid {self._noun} id")
         return os.path.join(self._root, id)
 
     def path(self, id: str) -> str:
@@ -84,7 +84,7 @@ class Entities(Generic[T]):
                 raise
             raise internal(f"cannot read {path}: {error.message}") from error
         except (KeyError, TypeError, ValueError) as error:  # from a hand-written from_json of the model
-            raise internal(f"cannot read {path}: malformed: {error!r}") from error
+            raise internal(f"cannot read {path}: malformed: {error}") from error
 
     def create(self, id: str, record: T, fill: Callable[[str], None] | None = None) -> str:
         """Write a new record and return its directory. Raises ContainerError(exists) when there is one.

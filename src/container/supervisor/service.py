@@ -130,10 +130,10 @@ class Supervision:
 
 def _check(job: Job) -> None:
     if not job.label or "/" in job.label:
-        raise invalid_argument(f"invalid service label {job.label!r}")
+        raise invalid_argument(f"invalid service label '{job.label}'")
     for path in (job.program, *job.sockets, *([job.log_path] if job.log_path else [])):
         if not os.path.isabs(path):
-            raise invalid_argument(f"{job.label}: the path {path!r} is not absolute")
+            raise invalid_argument(f"{job.label}: the path '{path}' is not absolute")
     if job.throttle <= 0 or job.stop_timeout < 0:
         raise invalid_argument(f"{job.label}: throttle must be above and stop_timeout at least 0")
 

@@ -129,11 +129,13 @@ async def _write(monitor: "Monitor", fd: int, deadline: float) -> None:
                     await _told(events, open=[True])
                 await monitor.execute("migrate", {"uri": "fd:state"})
                 if await _told(events, status=["completed", "failed"]) == "failed":
-                    raise internal("QEMU cannot write it")
+                    raise internal("cannot save the machine: QEMU cannot write it")
         except TimeoutError as error:
             with contextlib.suppress(ContainerError):
                 await monitor.execute("migrate_cancel")
-            raise ContainerError(ErrorCode.TIMEOUT, f"not done within {deadline:g} s") from error
+            raise ContainerError(
+                ErrorCode.TIMEOUT, f"cannot save the machine: QEMU is not done within {deadline:g} s"
+            ) from error
 
 
 async def _settled(monitor: "Monitor", deadline: float) -> None:
@@ -146,7 +148,7 @@ async def _settled(monitor: "Monitor", deadline: float) -> None:
                     return
                 await asyncio.sleep(_MOMENT)
     except TimeoutError as error:
-        raise internal("QEMU does not get done with saving the machine") from error
+        raise internal("cannot save the machine: QEMU does not get done with it") from error
 
 
 async def _told(events: "AsyncIterator[Message]", **wanted: list[object]) -> object:
@@ -156,7 +158,7 @@ async def _told(events: "AsyncIterator[Message]", **wanted: list[object]) -> obj
         data: Any = event["data"]
         if data.get(key) in values:
             return data[key]
-    raise ContainerError(ErrorCode.INTERRUPTED, "QEMU is gone")
+    raise ContainerError(ErrorCode.INTERRUPTED, "cannot save the machine: QEMU has ended")
 
 
 async def _waits(monitor: "Monitor") -> bool:

@@ -22,7 +22,7 @@ def check(request: ContainerRequest) -> None:
     """Refuse what can be refused before anything is made. Raises ContainerError(invalidArgument, unsupported)."""
     named = [item.network for item in request.networks or []]
     if NO_NETWORK in named and len(named) > 1:
-        raise invalid_argument("no other networks may be created along with network none")
+        raise invalid_argument("no other networks may be created along with network none; leave out one or the others")
     volumes.check(request.mounts)
     refusals = [
         (request.virtualization, "nested virtualization (--virtualization)"),
@@ -30,9 +30,11 @@ def check(request: ContainerRequest) -> None:
     ]
     for refused, what in refusals:
         if refused:
-            raise ContainerError(ErrorCode.UNSUPPORTED, f"this version does not support {what}")
+            raise ContainerError(
+                ErrorCode.UNSUPPORTED, f"cannot create the container: {what} is not supported by this version"
+            )
     if named in ([], [NO_NETWORK]) and request.networks is not None and request.published_ports:
-        raise invalid_argument("cannot publish ports of a container without a network")
+        raise invalid_argument("cannot publish ports of a container without a network; give it one with --network")
     if request.cpus is not None and request.cpus < 1:
         raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
     if request.memory_in_bytes is not None:
@@ -108,7 +110,7 @@ def build(
 
 def _check_memory(size: int) -> None:
     if size < MINIMUM_MEMORY:
-        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes)")
+        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes); give more with --memory")
 
 
 def _dns(asked: DNSConfiguration | None, domain: str | None) -> DNSConfiguration | None:

@@ -24,7 +24,9 @@ class Container:
     def check_unread(self) -> None:
         """Raise ContainerError(invalidState) while the files of the stopped container are being read."""
         if self.read:
-            raise invalid_state(f"the files of container {self.id} are being read: wait for its export or commit")
+            raise invalid_state(
+                f"the files of container {self.id} are being read; try again when its export or commit has ended"
+            )
 
     @property
     def id(self) -> str:

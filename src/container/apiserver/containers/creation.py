@@ -54,7 +54,7 @@ class Creation:
                     yield event.progress
                 rootfs = event.rootfs or rootfs
         if rootfs is None:
-            raise internal(f"the image helper said nothing about {request.image}")
+            raise internal(f"cannot prepare image {request.image}: the image service said nothing about it")
         made = configuration.build(request, id, rootfs, self._defaults, self._domain)
         mounts, created = await self._volumes.resolve(made.mounts)
         if created:

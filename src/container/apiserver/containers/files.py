@@ -164,7 +164,7 @@ class FilesService:
     def _running(self, container: Container) -> FileHelper:
         run = container.run
         if run is None or not run.running or run.stopped.is_set():
-            raise invalid_state(f"container {container.id} is not running")
+            raise invalid_state(f"container {container.id} is not running; `container start {container.id}` starts it")
         return self._files.of(container)
 
     async def _read(self, container: Container, tree: Tree, output: FileDescriptor) -> None:

@@ -55,7 +55,7 @@ class Lifecycle:
             for volume in sorted(wanted & exclusive(other.configuration)) if held else ():
                 raise invalid_state(
                     f"volume '{volume}' is currently in use by container {other.id} "
-                    "and cannot be accessed by another container"
+                    "and cannot be accessed by another container; stop that first"
                 )
 
     def adopt(self, container: Container) -> None:

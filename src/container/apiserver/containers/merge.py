@@ -9,7 +9,9 @@ from container.model.process import ProcessConfiguration, ProcessRequest, User
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_TERM = "TERM=xterm"
-NO_COMMAND = "command/entrypoint not specified for container process"
+NO_COMMAND = (
+    "command/entrypoint not specified for container process, and the image names none; name a program after the image"
+)
 
 
 def init_process(request: ProcessRequest, image: dict[str, Any]) -> ProcessConfiguration:

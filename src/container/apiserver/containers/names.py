@@ -7,6 +7,7 @@ from container.errors import invalid_argument
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 MAX_LENGTH = 63
+_RULE = "2 to 63 letters, digits, `_`, `.` or `-`, a letter or digit first"
 
 
 def choose_id(asked: str | None) -> str:
@@ -17,7 +18,7 @@ def choose_id(asked: str | None) -> str:
     if asked is None:
         return str(uuid.uuid4())
     if len(asked) > MAX_LENGTH or not _ID.fullmatch(asked):
-        raise invalid_argument(f"container ID {asked} is not a valid container ID")
+        raise invalid_argument(f"container ID {asked} is not a valid container ID: {_RULE}")
     return asked
 
 

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 ANSWER_TIMEOUT = 30.0  # seconds in which a fresh helper must say something
 REPORT_TIMEOUT = 2.0  # seconds by which Watch may lag behind `started`
 LAST_WORD_TIMEOUT = 1.0  # seconds for the boot error of a helper that just went away
-CRASHED = "the runtime helper ended unexpectedly"
+CRASHED = "its runtime helper ended unexpectedly; `container system logs` may say why"
 
 Prepare = Callable[[], Awaitable[Launch]]
 Outcome = Callable[[], ContainerStatus | None]
@@ -83,7 +83,9 @@ class Run:
         await self.booted.wait()
         if not self.running and self._refused is None:
             await self.settled.wait()
-            raise self.failure or internal(f"container {self.id} did not start")
+            raise self.failure or internal(
+                f"container {self.id} did not start, and the reason is not known; see `container logs --boot {self.id}`"
+            )
 
     async def exit_event(self) -> ProcessEvent:
         """How the run ended, when it has and its output is delivered. Raises ContainerError without an exit code."""

@@ -109,7 +109,8 @@ class ContainersService:
         run = container.run
         if run is not None:
             if streams or wait:
-                raise invalid_state("attach is currently unsupported on already running containers")
+                hint = "`container exec` runs a further process"
+                raise invalid_state(f"attach is currently unsupported on already running containers; {hint}")
             await run.wait_booted()
             yield ProcessEvent(started=True, process=id)
             return
@@ -176,7 +177,7 @@ class ContainersService:
         container = await self._find(id)
         run = container.run
         if run is None or run.stopped.is_set():
-            raise invalid_state("no runtime client exists: container is stopped")
+            raise invalid_state(f"no runtime client exists: container is stopped; `container start {id}` starts it")
         if number == KILL:
             await self._lifecycle.end(container, number, KILL_TIMEOUT)
         else:
@@ -195,7 +196,7 @@ class ContainersService:
             elif run.stopped.is_set():
                 await run.settled.wait()
             else:
-                raise invalid_state(f"container {id} is running and can not be deleted")
+                raise invalid_state(f"container {id} is running and can not be deleted; stop it first, or use --force")
         container.check_unread()
         await self._lifecycle.discard(container)
 
@@ -245,7 +246,8 @@ class ContainersService:
             await self._lifecycle.discard(container)
         if (corrupt := self._corrupt.get(id)) is not None:
             raise internal(f"container {id} cannot be loaded: {corrupt.path}: {corrupt.reason}")
-        raise not_found(missing or f"container with ID {id} not found")
+        what = missing or f"container with ID {id} not found"
+        raise not_found(f"{what}; `container list --all` shows those that there are")
 
     async def _find_for_start(self, id: str) -> Container:
         """The container when no former run of it is still being cleaned up."""
@@ -261,7 +263,8 @@ class ContainersService:
     def _running(self, container: Container) -> Run:
         run = container.run
         if run is None or not run.running or run.stopped.is_set():
-            raise invalid_state(f"container {container.id} is not running")
+            hint = f"`container start {container.id}` starts it"
+            raise invalid_state(f"container {container.id} is not running; {hint}")
         return run
 
     async def _remove_corrupt(self, id: str) -> None:

@@ -137,7 +137,7 @@ class NetworksService:
         await self._loaded.wait()
         known = network in self._records or network in self._failures
         if not known or network in self._pending:
-            raise not_found(f"network {network} not found")
+            raise not_found(f"network {network} not found; `container network list` shows those that there are")
 
     async def create(self, request: NetworkRequest) -> Network:
         """Make a network with its helper; one that fails leaves nothing. Raises ContainerError."""
@@ -175,7 +175,9 @@ class NetworksService:
             raise invalid_argument(f"cannot delete a builtin network: {network}")
         users = await self._users(network)
         if users:
-            raise invalid_state(f"cannot delete subnet {network} with referring containers: {', '.join(users)}")
+            raise invalid_state(
+                f"cannot delete subnet {network} with referring containers: {', '.join(users)}; delete those first"
+            )
         with self._claim(network):
             await self._tasks.complete(self._remove(network), f"the removal of network {network}")
 
@@ -233,7 +235,7 @@ class NetworksService:
     @contextmanager
     def _claim(self, network: str) -> Iterator[None]:
         if network in self._pending:
-            raise invalid_state(f"network {network} has a pending operation")
+            raise invalid_state(f"network {network} has a pending operation; try again when that has ended")
         self._pending.add(network)
         try:
             yield
@@ -273,6 +275,6 @@ def _check_address(text: str, subnet: str, network: str) -> None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
-        raise invalid_argument(f"invalid address {text!r} on network {network}: {error}") from error
+        raise invalid_argument(f"invalid address '{text}' on network {network}: {error}") from error
     if address not in found or address in (found[0], found[1], found[-1]):
         raise invalid_argument(f"network {network} ({subnet}) has no address {text} for a container")

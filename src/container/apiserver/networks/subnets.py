@@ -19,11 +19,11 @@ def parse_ipv4(text: str) -> IPv4Network:
     try:
         subnet = IPv4Network(text, strict=False)
     except ValueError as error:
-        raise invalid_argument(f"invalid CIDR {text!r}: {error}") from error
+        raise invalid_argument(f"invalid CIDR '{text}': {error}") from error
     if not LARGEST <= subnet.prefixlen <= SMALLEST:
-        raise invalid_argument(f"invalid CIDR {text!r}: the prefix must be /{LARGEST} to /{SMALLEST}")
+        raise invalid_argument(f"invalid CIDR '{text}': the prefix must be /{LARGEST} to /{SMALLEST}")
     if subnet.is_loopback or subnet.is_multicast or subnet.is_reserved or int(subnet.network_address) >> 24 == 0:
-        raise invalid_argument(f"invalid CIDR {text!r}: no network can have these addresses")
+        raise invalid_argument(f"invalid CIDR '{text}': no network can have these addresses")
     return subnet
 
 
@@ -32,11 +32,11 @@ def parse_ipv6(text: str) -> IPv6Network:
     try:
         subnet = IPv6Network(text, strict=False)
     except ValueError as error:
-        raise invalid_argument(f"invalid CIDR {text!r}: {error}") from error
+        raise invalid_argument(f"invalid CIDR '{text}': {error}") from error
     if subnet.prefixlen != IPV6_PREFIX:
-        raise invalid_argument(f"invalid CIDR {text!r}: an IPv6 subnet must be a /{IPV6_PREFIX}")
+        raise invalid_argument(f"invalid CIDR '{text}': an IPv6 subnet must be a /{IPV6_PREFIX}")
     if subnet.is_multicast or subnet.is_link_local or subnet.is_loopback or subnet.is_unspecified:
-        raise invalid_argument(f"invalid CIDR {text!r}: no network can have these addresses")
+        raise invalid_argument(f"invalid CIDR '{text}': no network can have these addresses")
     return subnet
 
 

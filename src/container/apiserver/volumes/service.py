@@ -75,7 +75,7 @@ class VolumesService:
 
     async def _delete(self, name: str) -> None:
         if name not in self._records and name not in self._corrupt:
-            raise not_found(f"volume '{name}' not found")
+            raise not_found(f"volume '{name}' not found; `container volume list` shows those that there are")
         if await self._users(name):
             raise invalid_state(
                 f"volume '{name}' is currently in use and cannot be accessed by another container, or deleted"

@@ -21,10 +21,11 @@ class Place:
         self.id: str | None = None
         self.path = text
         if not text:
-            raise invalid_argument(f"invalid path given: {text}")
+            raise invalid_argument("cannot copy: invalid path given: it is empty")
         if colon and before and "/" not in before and not before.startswith("."):
             if not after.startswith("/"):
-                raise invalid_argument(f"invalid path given: {text}")
+                hint = f"a path in a container begins with a slash, as in {before}:/{after}"
+                raise invalid_argument(f"cannot copy: invalid path given: {text}; {hint}")
             self.id, self.path = before, after
 
     @property
@@ -38,13 +39,19 @@ def run(values: Values) -> int:
     """Copy files between the host and a running container; print where they are now."""
     source, target = Place(values.source), Place(values.destination)
     if source.id is not None and target.id is not None:
-        raise invalid_argument("copying between containers is not supported")
+        raise invalid_argument(
+            f"cannot copy from {source.id} to {target.id}: copying between containers is not supported; "
+            "copy to the host first"
+        )
     if target.id is not None:
         where = _stream_into(target) if source.text == STREAM else _copy_into(source, target)
     elif source.id is not None:
         where = _stream_from(source) if target.text == STREAM else _copy_from(source, target)
     else:
-        raise invalid_argument("one of source or destination must be a container reference (container_id:path)")
+        raise invalid_argument(
+            f"cannot copy {source.text} to {target.text}: "
+            "one of source or destination must be a container reference (container_id:path)"
+        )
     if where:
         output.line(where)
     return 0
@@ -79,7 +86,9 @@ def _copy_from(source: Place, target: Place) -> str:
 
 def _stream_into(target: Place) -> str:
     if os.isatty(0):
-        raise invalid_argument("the archive is read from standard input, which is a terminal")
+        raise invalid_argument(
+            f"cannot copy to {target.text}: the archive is read from standard input, which is a terminal; redirect it"
+        )
     error = _call("CopyIn", target, {"members": True, "archive": 0}, 0)
     if error is not None:
         raise error
@@ -88,7 +97,9 @@ def _stream_into(target: Place) -> str:
 
 def _stream_from(source: Place) -> str:
     if os.isatty(1):
-        raise invalid_argument("the archive would be written to a terminal: redirect it")
+        raise invalid_argument(
+            f"cannot copy from {source.text}: the archive would be written to a terminal; redirect it"
+        )
     error = _call("CopyOut", source, {"attributes": True, "archive": 0}, 1)
     if error is not None:
         raise error

@@ -14,7 +14,9 @@ def run(values: Values) -> int:
     if values.output is not None:
         _export_file(values.id, values.output)
     elif os.isatty(1):
-        raise invalid_argument("the archive would be written to a terminal: give --output or redirect it")
+        raise invalid_argument(
+            f"cannot export {values.id}: the archive would be written to a terminal; give --output or redirect it"
+        )
     else:
         _export(values.id, 1)
     return 0

@@ -13,7 +13,9 @@ def run(values: Values) -> int:
     attached = values.attach or values.interactive
     if snapshot["status"]["state"] == "running":
         if attached:
-            raise invalid_argument("attach is currently unsupported on already running containers")
+            why = "attach is currently unsupported on already running containers"
+            hint = "`container exec` runs a further process in it, `container logs -f` shows its output"
+            raise invalid_argument(f"cannot attach to {values.id}: {why}; {hint}")
         output.line(values.id)
         return 0
     tty = bool(snapshot["configuration"]["initProcess"]["terminal"])

@@ -20,7 +20,9 @@ def run(values: Values) -> int:
         else:
             found[image["configuration"]["name"]] = image
     if missing:
-        raise not_found(f"image not found: {', '.join(sorted(missing))}")
+        raise not_found(
+            f"image not found: {', '.join(sorted(missing))}; `container image list` shows those that there are"
+        )
     output.print_json([found[name] for name in sorted(found)])
     return 0
 

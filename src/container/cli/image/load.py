@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from container.cli import client, failures, logger, output, progress
+from container.cli import client, logger, output, progress
 from container.cli.spec import Command, Option, Values, flag
-from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
+from container.errors import ContainerError, ErrorCode, invalid_argument, not_found, os_reason
 
 
 def run(values: Values) -> int:
@@ -18,7 +18,9 @@ def run(values: Values) -> int:
         if fd != 0:
             os.close(fd)
     if rejected and not values.force:
-        raise invalid_argument(f"cannot load tar image with rejected paths: {logger.quoted(rejected)}")
+        raise invalid_argument(
+            f"cannot load tar image with rejected paths: {logger.quoted(rejected)}; --force loads it without them"
+        )
     if rejected:
         logger.warning("archive contains invalid members", paths=rejected)
     for reference in references:
@@ -42,13 +44,14 @@ def _load(fd: int, force: bool) -> tuple[list[str], list[str]]:
 def _open(path: str | None) -> int:
     if path is None:
         if os.isatty(0):
-            raise invalid_argument("the archive is read from standard input, which is a terminal: give --input")
+            raise invalid_argument(
+                "cannot load images: the archive is read from standard input, which is a terminal; give --input"
+            )
         return 0
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        logger.info("file does not exist", path=os.path.abspath(path))
-        raise failures.Exit(1) from None
+        raise not_found(f"cannot load images from {os.path.abspath(path)}: file does not exist") from None
     except OSError as error:
         raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"failed to open {path}: {os_reason(error)}") from error
 

@@ -16,7 +16,9 @@ def run(values: Values) -> int:
     _check(values.references)
     if values.output is None:
         if os.isatty(1):
-            raise invalid_argument("the archive would be written to a terminal: give --output or redirect it")
+            raise invalid_argument(
+                "cannot save images: the archive would be written to a terminal; give --output or redirect it"
+            )
         _save(1, values.references, wanted)
     else:
         _save_file(values.output, values.references, wanted)
@@ -38,7 +40,7 @@ def _check(references: list[str]) -> None:
             logger.info(f"failed to get image for reference {reference}: {error.describe()}")
             missing = True
     if missing:
-        raise internal("failed to save image(s)")
+        raise internal("failed to save image(s): nothing was written, for these are not there")
 
 
 def _save_file(path: str, references: list[str], wanted: dict[str, str] | None) -> None:

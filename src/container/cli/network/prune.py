@@ -12,7 +12,7 @@ def run(values: Values) -> int:
     for name in result["deleted"]:
         output.line(name)
     for name in sorted(result["failed"]):
-        logger.warning("failed to prune network", error=result["failed"][name], id=name)
+        logger.warning(f"failed to prune network {name}: {result['failed'][name]}")
     return 0
 
 

@@ -149,5 +149,5 @@ def request(values: Values) -> dict[str, Any]:
 def _kernel(path: str) -> str:
     absolute = os.path.abspath(path)
     if not os.path.isfile(absolute):
-        raise not_found(f"kernel file not found at path {path}")
+        raise not_found(f"kernel file not found at path {path}; leave out --kernel to use the installed one")
     return absolute

@@ -12,7 +12,7 @@ def environment(files: list[str], words: list[str]) -> list[str]:
     entries = [entry for path in files for entry in read_file(path)]
     for word in words:
         if not word or word.startswith("="):
-            raise invalid_argument(f"no variable name in '{word}'")
+            raise invalid_argument(f"no variable name in '{word}'; expected key=value or key")
         entries += _entry(word)
     return entries
 
@@ -34,22 +34,22 @@ def read_file(path: str) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise invalid_argument(f"env file {path} contains invalid utf8 bytes") from error
+        raise invalid_argument(f"env file {path} contains invalid utf8 bytes; save it as UTF-8") from error
     entries: list[str] = []
     for raw in text.split("\n"):
         line = raw.removesuffix("\r").lstrip(" \t")
         if line and not line.startswith("#"):
-            entries += _file_entry(line)
+            entries += _file_entry(line, path)
     return entries
 
 
-def _file_entry(line: str) -> list[str]:
+def _file_entry(line: str, path: str) -> list[str]:
     name = line.partition("=")[0]
     if "=" not in line:
         name = name.rstrip()
         line = name
     if not name:
-        raise invalid_argument(f"no variable name on line '{line}'")
+        raise invalid_argument(f"failed to read env file {path}: no variable name on line '{line}'")
     if any(letter.isspace() for letter in name):
-        raise invalid_argument(f"variable '{name}' contains whitespaces")
+        raise invalid_argument(f"failed to read env file {path}: variable '{name}' contains whitespaces")
     return _entry(line)

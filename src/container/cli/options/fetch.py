@@ -28,7 +28,7 @@ DOWNLOADS = Option(
 def check_scheme(values: Values) -> None:
     """Refuse a scheme that is none. Raises ContainerError(invalidArgument)."""
     if values.scheme not in SCHEMES:
-        raise invalid_argument(f"unsupported scheme {values.scheme}")
+        raise invalid_argument(f"unsupported scheme {values.scheme}; expected auto, http or https")
 
 
 def check(values: Values) -> None:

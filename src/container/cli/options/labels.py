@@ -10,10 +10,10 @@ def parse_labels(words: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         if not word:
-            raise invalid_argument("label cannot be an empty string")
+            raise invalid_argument("label cannot be an empty string; expected key=value or key")
         key, *values = word.split("=")
         if len(values) > 1:
-            raise invalid_argument(f"invalid label format {word}")
+            raise invalid_argument(f"invalid label format {word}; expected key=value or key")
         found[key] = values[0] if values else ""
     return found
 

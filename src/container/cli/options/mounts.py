@@ -11,11 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+VOLUME_FORMATS = "expected name:/path, /host/path:/path or /path, options after another colon as in name:/path:ro"
 TYPES = {"bind": "virtiofs", "virtiofs": "virtiofs", "volume": "volume", "tmpfs": "tmpfs"}
 SOURCE = ("source", "src")
 TARGET = ("target", "destination", "dst")
 FLAGS = ("readonly", "ro")
 IDS = ("uid", "gid")  # of binds: who the source's owner is inside
+KEYS = ("type", *SOURCE, *TARGET, *FLAGS, *IDS, "size", "mode")
 
 
 def parse_mounts(volumes: list[str], mounts: list[str], tmpfs: list[str]) -> list[dict[str, Any]]:
@@ -44,16 +46,16 @@ def parse_volume(word: str) -> dict[str, Any]:
     source, *rest = word.split(":")
     if not rest:
         if not source.startswith("/"):
-            raise invalid_argument(f"invalid volume format {word}")
+            raise invalid_argument(f"invalid volume format {word}; {VOLUME_FORMATS}")
         return _mount("volume", "", source)
     if len(rest) > 2 or not source or not rest[0]:
-        raise invalid_argument(f"invalid volume format {word}")
+        raise invalid_argument(f"invalid volume format {word}; {VOLUME_FORMATS}")
     options = [each for each in rest[1].split(",") if each] if len(rest) == 2 else []
     if not _is_path(source):
         return _mount("volume", source, rest[0], options)
     path = os.path.abspath(source)
     if not os.path.exists(path):
-        raise invalid_argument(f"path '{source}' does not exist")
+        raise invalid_argument(f"cannot mount {word}: path '{source}' does not exist")
     return _mount("virtiofs", path, rest[0], options)
 
 
@@ -71,10 +73,12 @@ def parse_mount(word: str) -> dict[str, Any]:
         if key == "inotify" and not equals and kind != "tmpfs":
             options.append(key)
             continue
-        if key not in (*FLAGS, *IDS, "type", "size", "mode", *SOURCE, *TARGET):
-            raise invalid_argument(f"unknown directive {raw} when parsing mount {word}")
+        if key not in KEYS:
+            raise invalid_argument(f"unknown directive {raw} when parsing mount {word}; known are {', '.join(KEYS)}")
         if not value and key not in TARGET:
-            raise invalid_argument(f"invalid directive format missing value {raw}{equals} in {word}")
+            raise invalid_argument(
+                f"invalid directive format missing value {raw}{equals} in {word}; expected {raw}=value"
+            )
         if key in ("size", "mode"):
             options.append(_tmpfs_option(key, value, kind))
         elif key in IDS:
@@ -88,7 +92,7 @@ def parse_mount(word: str) -> dict[str, Any]:
 
 def _kind(text: str) -> str:
     if text.lower() not in TYPES:
-        raise invalid_argument(f"unsupported mount type {text}")
+        raise invalid_argument(f"unsupported mount type {text}; expected {', '.join(TYPES)}")
     return TYPES[text.lower()]
 
 
@@ -107,18 +111,22 @@ def _id_option(key: str, value: str, kind: str) -> str:
 def _build_mount(kind: str, values: dict[str, str], options: list[str]) -> dict[str, Any]:
     source, target = values.get("source", ""), values.get("target", "")
     if not target:
-        raise invalid_argument(f"{'volume' if kind == 'volume' else 'mount'} destination cannot be empty")
+        raise invalid_argument(
+            f"{'volume' if kind == 'volume' else 'mount'} destination cannot be empty; give it as target=/path"
+        )
     if kind == "tmpfs":
         if source:
-            raise invalid_argument("cannot specify source for tmpfs mount")
+            raise invalid_argument(f"cannot specify source for tmpfs mount: {source}; leave it out")
         return _mount(kind, "tmpfs", target, options)
     if kind == "volume":
         return _mount(kind, source, target, options)
     path = os.path.abspath(source)
     if not source or not os.path.exists(path):
-        raise invalid_argument(f"path '{source}' does not exist")
+        raise invalid_argument(f"cannot mount at {target}: path '{source}' does not exist")
     if not os.path.isdir(path):
-        raise invalid_argument(f"path '{source}' is not a directory")
+        raise invalid_argument(
+            f"cannot mount: path '{source}' is not a directory; a single file is mounted by --volume"
+        )
     return _mount(kind, path, target, options)
 
 
@@ -130,6 +138,6 @@ def parse_sockets(words: list[str]) -> list[dict[str, Any]]:
         if not colon or not host or not container or ":" in container:
             raise invalid_argument(f"invalid publish-socket format {word}. Expected: host_path:container_path")
         if not container.startswith("/"):
-            raise invalid_argument(f"containerPath must be absolute: {container}")
+            raise invalid_argument(f"cannot publish socket {word}: containerPath must be absolute: {container}")
         sockets.append({"hostPath": os.path.abspath(host), "containerPath": container})
     return sockets

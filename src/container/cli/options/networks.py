@@ -31,7 +31,9 @@ def parse_networks(words: list[str]) -> list[dict[str, Any]] | None:
     networks = [parse_network(word) for word in words]
     if any(each["network"] == NONE for each in networks):
         if len(networks) > 1:
-            raise invalid_argument("no other networks may be created along with network none")
+            raise invalid_argument(
+                "no other networks may be created along with network none; leave out one or the others"
+            )
         return []
     return networks
 
@@ -39,15 +41,17 @@ def parse_networks(words: list[str]) -> list[dict[str, Any]] | None:
 def parse_network(word: str) -> dict[str, Any]:
     """One specification."""
     if not word:
-        raise invalid_argument("network specification cannot be empty")
+        raise invalid_argument("network specification cannot be empty; expected name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N]")
     name, *properties = word.split(",")
     if not name:
-        raise invalid_argument("network name cannot be empty")
+        raise invalid_argument(f"network name cannot be empty: {word}; expected name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N]")
     options: dict[str, Any] = {"hostname": ""}
     for text in properties:
         key, equals, value = text.partition("=")
         if not equals:
-            raise invalid_argument(f"invalid property format '{text}' in network specification '{word}'")
+            raise invalid_argument(
+                f"invalid property format '{text}' in network specification '{word}'; expected key=value"
+            )
         if key == "mac":
             options["macAddress"] = _mac(value)
         elif key == "mtu":
@@ -63,7 +67,7 @@ def parse_network(word: str) -> dict[str, Any]:
 
 def _mac(text: str) -> str:
     if not text:
-        raise invalid_argument("mac address value cannot be empty")
+        raise invalid_argument("mac address value cannot be empty; expected mac=XX:XX:XX:XX:XX:XX")
     if not _MAC.fullmatch(text):
         raise invalid_argument(f"invalid MAC address format {text}, expected format: XX:XX:XX:XX:XX:XX")
     return text.replace("-", ":").lower()
@@ -92,7 +96,9 @@ def _alias(text: str) -> str:
 def parse_hostname(text: str | None) -> str | None:
     """The value of `--hostname`: at most 64 characters, as sethostname(2) takes."""
     if text is not None and not _HOSTNAME.fullmatch(text):
-        raise invalid_argument(f"invalid hostname '{text}'")
+        raise invalid_argument(
+            f"invalid hostname '{text}'; expected letters, digits and `-`, labels of at most 63 with dots between them"
+        )
     return text
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAXIMUM = 64
+EXPECTED = "expected [host-ip:]host-port:container-port[/tcp|udp]"
 LOWEST, HIGHEST = 2, 65535
 
 
@@ -16,12 +17,15 @@ def parse_ports(words: list[str]) -> list[dict[str, Any]]:
     """Published ports in JSON shape. Raises ContainerError(invalidArgument) with the contract's texts."""
     ports = [parse_port(word) for word in words]
     if len(ports) > MAXIMUM:
-        raise invalid_argument(f"cannot exceed more than {MAXIMUM} port publish descriptors")
+        raise invalid_argument(
+            f"cannot exceed more than {MAXIMUM} port publish descriptors; publish a range, as in 8000-8099:8000-8099"
+        )
     taken: set[tuple[str, int]] = set()
     for port in ports:
         own = {(port["proto"], port["hostPort"] + offset) for offset in range(port["count"])}
         if own & taken:
-            raise invalid_argument("host ports for different publish port specs may not overlap")
+            both = ", ".join(f"{number}/{proto}" for proto, number in sorted(own & taken))
+            raise invalid_argument(f"host ports for different publish port specs may not overlap: {both}")
         taken |= own
     return ports
 
@@ -31,7 +35,7 @@ def parse_port(word: str) -> dict[str, Any]:
     text, slash, proto = word.partition("/")
     proto = proto.lower() if slash else "tcp"
     if proto not in ("tcp", "udp"):
-        raise invalid_argument(f"invalid publish protocol: {proto}")
+        raise invalid_argument(f"invalid publish protocol: {proto}; expected tcp or udp")
     address, host, container = _split(text, word)
     host_first, host_last = _range(host, "host")
     first, last = _range(container, "container")
@@ -50,15 +54,15 @@ def parse_port(word: str) -> dict[str, Any]:
 def _split(text: str, word: str) -> tuple[str, str, str]:
     head, colon, container = text.rpartition(":")
     if not colon or not head or not container:
-        raise invalid_argument(f"invalid publish value: {word}")
+        raise invalid_argument(f"invalid publish value: {word}; {EXPECTED}")
     if head.startswith("["):
         address, bracket, host = head[1:].partition("]")
         if not bracket or not host.startswith(":"):
-            raise invalid_argument(f"invalid publish value: {word}")
+            raise invalid_argument(f"invalid publish value: {word}; {EXPECTED}")
         return _address(address, 6), host[1:], container
     address, colon, host = head.rpartition(":")
     if colon and not address:
-        raise invalid_argument(f"invalid publish value: {word}")
+        raise invalid_argument(f"invalid publish value: {word}; {EXPECTED}")
     return _address(address, 4) if colon else "0.0.0.0", host, container
 
 
@@ -76,11 +80,11 @@ def _range(text: str, side: str) -> tuple[int, int]:
     if not dash:
         number = _number(text)
         if number is None:
-            raise invalid_argument(f"invalid publish {side} port: {text}")
+            raise invalid_argument(f"invalid publish {side} port: {text}; expected a number from 1 to 65535")
         return number, number
     start, end = _number(first), _number(last)
     if start is None or end is None or end < start:
-        raise invalid_argument(f"invalid publish {side} port range: {text}")
+        raise invalid_argument(f"invalid publish {side} port range: {text}; expected first-last, from 1 to 65535")
     return start, end
 
 

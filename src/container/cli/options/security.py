@@ -19,7 +19,9 @@ def parse_capabilities(words: list[str]) -> list[str]:
         bare = word.upper().removeprefix("CAP_")
         name = bare if bare == capabilities.ALL else f"CAP_{bare}"
         if name != capabilities.ALL and name not in capabilities.NAMES:
-            raise invalid_argument(f"invalid CapabilityName '{word}'")
+            raise invalid_argument(
+                f"invalid CapabilityName '{word}'; expected a name of capabilities(7), as NET_ADMIN, or ALL"
+            )
         if name not in names:
             names.append(name)
     return names

@@ -18,5 +18,5 @@ def parse_memory(text: str) -> int:
     """Bytes for a container's `--memory`, cut to whole MiB, at least 200 MiB."""
     size = parse_size(text)
     if size < MINIMUM_MEMORY:
-        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes)")
+        raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes); give more with --memory")
     return size >> 20 << 20

@@ -22,7 +22,7 @@ def run(values: Values) -> int:
     """Ask for what is missing, have the registry accept it, store it."""
     fetch.check_scheme(values)
     if values.password_stdin and values.username is None:
-        raise invalid_argument("must provide --username with --password-stdin")
+        raise invalid_argument("cannot log in: must provide --username with --password-stdin")
     username = _username(values.server) if values.username is None else values.username
     password = _password_from_stdin() if values.password_stdin else _password()
     call = {"server": values.server, "username": username, "password": password, "scheme": values.scheme}
@@ -35,7 +35,7 @@ def _username(server: str) -> str:
     output.write(f"Provide registry username {server}: ")
     text = sys.stdin.readline().strip() if sys.stdin else ""
     if not text:
-        raise invalid_argument("failed to read the username: it is empty")
+        raise invalid_argument("cannot log in: failed to read the username: it is empty; give it with --username")
     return text
 
 
@@ -45,7 +45,7 @@ def _password() -> str:
         output.write("Provide registry password: ")
         text = (sys.stdin.readline() if sys.stdin else "").rstrip("\r\n")
     if not text:
-        raise invalid_argument("failed to read the password: it is empty")
+        raise invalid_argument("cannot log in: failed to read the password: it is empty")
     return text
 
 
@@ -68,9 +68,9 @@ def _password_from_stdin() -> str:
     try:
         text = sys.stdin.buffer.read().decode().rstrip("\r\n") if sys.stdin else ""
     except ValueError as error:
-        raise internal("failed to read password from stdin") from error
+        raise internal("cannot log in: failed to read password from stdin") from error
     if not text:
-        raise internal("failed to read password from stdin")
+        raise internal("cannot log in: failed to read password from stdin")
     return text
 
 

@@ -102,6 +102,7 @@ def _unpack(path: str, member: str, directory: str) -> str:
             entry = entries.get(name)
             if entry is None:
                 raise not_found(
+                    "cannot install the kernel: "
                     f"no file {member} in the kernel archive" + ("" if name == _normal(member) else f" ({name})")
                 )
             if entry.issym():
@@ -110,13 +111,13 @@ def _unpack(path: str, member: str, directory: str) -> str:
                 name = _normal(entry.linkname)
             else:
                 return _extract(archive, entry, member, directory)
-    raise invalid_argument(f"too many links lead to {member} in the kernel archive")
+    raise invalid_argument(f"cannot install the kernel: too many links lead to {member} in the kernel archive")
 
 
 def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, member: str, directory: str) -> str:
     source = archive.extractfile(entry)
     if source is None:
-        raise invalid_argument(f"{member} in the kernel archive is no file")
+        raise invalid_argument(f"cannot install the kernel: {member} in the kernel archive is no file")
     target = os.path.join(directory, posixpath.basename(_normal(entry.name)))
     with source, open(target, "wb") as file:
         while data := source.read(CHUNK):

@@ -31,7 +31,7 @@ def run(values: Values) -> int:
     """Install a kernel as the default of its architecture."""
     _, architecture, _ = platform.normalise("linux", values.arch)
     if architecture not in ARCHITECTURES:
-        raise invalid_argument(f"unsupported architecture {values.arch}")
+        raise invalid_argument(f"unsupported architecture {values.arch}; expected amd64 or arm64")
     call = {"architecture": architecture, "recommended": values.recommended, "force": values.force}
     if values.recommended:
         logger.info(f"Installing the recommended kernel from {SOURCE}...")

@@ -107,7 +107,10 @@ def _ask() -> bool:
     output.write(PROMPT.format(source=SOURCE))
     answer = sys.stdin.readline() if sys.stdin is not None else ""
     if not answer:
-        raise internal("failed to read user input")
+        raise internal(
+            "cannot ask about the kernel: failed to read user input; "
+            "give --enable-kernel-install or --disable-kernel-install"
+        )
     return answer.strip().lower() in ("", "y")
 
 

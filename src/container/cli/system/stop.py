@@ -62,7 +62,7 @@ def _stop(container: dict[str, Any]) -> None:
     try:
         client.call("Containers.Stop", {"id": container["id"], "timeout": GRACE}, timeout=STOP_TIMEOUT)
     except ContainerError as error:
-        logger.warning("failed to stop container", error=error.describe(), id=container["id"])
+        logger.warning(f"failed to stop container {container['id']}: {error.describe()}")
 
 
 def _supervisor(roots: Roots) -> int | None:
@@ -85,7 +85,11 @@ def _wait_ended(supervisor: int | None) -> None:
         return
     ready, _, _ = select.select([supervisor], [], [], EXIT_TIMEOUT)
     if not ready:
-        raise ContainerError(ErrorCode.TIMEOUT, f"the supervisor did not end within {EXIT_TIMEOUT:g} s")
+        raise ContainerError(
+            ErrorCode.TIMEOUT,
+            f"cannot stop the system: the supervisor did not end within {EXIT_TIMEOUT:g} s; "
+            "try again, `container system logs` may say why",
+        )
 
 
 COMMAND = Command("Stop all containers and the services", run, options=[PREFIX])

@@ -12,7 +12,7 @@ def run(values: Values) -> int:
     for name in result["deleted"]:
         output.line(name)
     for name in sorted(result["failed"]):
-        logger.warning("failed to prune volume", error=result["failed"][name], id=name)
+        logger.warning(f"failed to prune volume {name}: {result['failed'][name]}")
     output.error_line(f"Reclaimed {sizes.decimal(result['reclaimed'])} in disk space")
     return 0
 

@@ -85,7 +85,7 @@ def _mirror(text: str, settings: Settings) -> Endpoint:
 
 def _resolved(scheme: str, host: str, settings: Settings) -> str:
     if scheme not in SCHEMES:
-        raise invalid_argument(f"unsupported scheme {scheme}")
+        raise invalid_argument(f"unsupported scheme {scheme}; expected auto, http or https")
     if scheme != "auto":
         return scheme
     return "http" if _is_internal(_without_port(host), settings.dns_domain) else "https"

@@ -45,7 +45,7 @@ async def _run(name: str, verb: str, request: bytes, deadline: float) -> bytes |
     """What the helper prints; None when it says that it has no such credential."""
     program = f"docker-credential-{name}"
     if "/" in name or name.startswith("."):
-        raise internal(f"the credential helper {name!r} has a malformed name")
+        raise internal(f"the credential helper '{name}' has a malformed name")
     try:
         process = await asyncio.create_subprocess_exec(
             program, verb, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

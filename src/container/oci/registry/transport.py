@@ -95,10 +95,12 @@ class Transport:
             limit = self.patience.connect if isinstance(error, aiohttp.ConnectionTimeoutError) else self.patience.idle
             raise failures.silent(scheme, host, limit) from error
         except aiohttp.ClientConnectorCertificateError as error:
-            raise failures.unreachable(scheme, host, f"its certificate is not trusted: {_plain(error)}") from error
+            raise failures.unreachable(
+                scheme, host, f"its certificate is not trusted: {_plain(error)}; see `container help registry`"
+            ) from error
         except aiohttp.ClientConnectorSSLError as error:
-            hint = "it does not speak TLS; `--scheme http` is for registries without it"
-            raise failures.unreachable(scheme, host, f"{_plain(error)}: {hint}") from error
+            why = f"{_plain(error)}; if it does not speak TLS, use --scheme http"
+            raise failures.unreachable(scheme, host, why) from error
         except (aiohttp.ClientError, OSError) as error:
             raise failures.unreachable(scheme, host, _plain(error)) from error
         except ValueError as error:  # what aiohttp thinks of a malformed URL or header

@@ -120,7 +120,7 @@ class Catalog:
                     continue
                 users = sorted(use.container for use in uses if use.image.reference == name)
                 if users:
-                    failed[text] = f"image {name} is in use by containers: {', '.join(users)}"
+                    failed[text] = f"image {name} is in use by containers: {', '.join(users)}; delete those first"
                 elif name not in deleted:
                     deleted.append(name)
             return deleted
@@ -224,7 +224,7 @@ class Catalog:
             for name, descriptor in known.items():
                 if descriptor.digest == digest and references.parse(name).name == wanted:
                     return name, descriptor
-        raise not_found(f"image with reference {text}")
+        raise not_found(f"image with reference {text} not found; `container image list` shows those that there are")
 
     def _spellings(self, text: str) -> list[str]:
         try:

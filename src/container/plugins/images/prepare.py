@@ -66,9 +66,7 @@ class Preparer:
                     raise
                 if pulls:
                     return None
-                raise not_found(
-                    f"{error.message}: not in the image store; `container image pull` fetches it"
-                ) from error
+                raise not_found(f"{error.message}, `container image pull` fetches it") from error
             found, offered = await in_thread(self._variants, descriptor)
             variant = image.choose(found, platform)
             if variant is None:

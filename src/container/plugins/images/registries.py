@@ -24,7 +24,7 @@ class RegistryLogins:
         """
         endpoint = endpoints.endpoint(server, scheme, self._client.settings)
         if not endpoint.host:
-            raise invalid_argument(f"{server!r} is no registry")
+            raise invalid_argument(f"cannot log in to '{server}': it is no registry's host name")
         credential = Credential(username, password)
 
         async def lookup(host: str, repository: str) -> Credential | None:

@@ -47,7 +47,7 @@ class Transfers:
         interrupted when the reader is gone; internalError.
         """
         if not texts:
-            raise invalid_argument("no image to save was named")
+            raise invalid_argument("cannot save images: none was named")
         async with contextlib.AsyncExitStack() as pins:
             exports = []
             for text in dict.fromkeys(texts):

@@ -133,7 +133,10 @@ class LeaseTable:
             if candidate not in taken and candidate not in (network.network_address, network.broadcast_address):
                 self.last_address = candidate
                 return candidate
-        raise invalid_state(f"network {self._plan.id} has no free address left in {network}")
+        raise invalid_state(
+            f"network {self._plan.id} has no free address left in {network}; "
+            "delete containers, or create a network with a larger --subnet"
+        )
 
 
 def _restored(item: LeaseRecord, plan: Plan) -> Lease:

@@ -38,7 +38,9 @@ class Pasta(UplinkProcess):
                 await native.run_program(PROGRAM, *self._arguments(holder), "--pid", pid_file)
                 pid = _read_number(pid_file)
         except (ContainerError, OSError, ValueError) as error:
-            cause = error if isinstance(error, ContainerError) else internal(str(error))
+            cause = (
+                error if isinstance(error, ContainerError) else internal(f"cannot read what {PROGRAM} wrote: {error}")
+            )
             text = f"network {self._plan.id} has no way out: {PROGRAM} (package passt) failed"
             raise ContainerError(cause.code, text, cause) from error
         self._process = Daemon.find(pid)

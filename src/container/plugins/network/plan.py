@@ -78,7 +78,7 @@ def make_plan(*, id: str, mode: str, subnet: str | None, subnet_v6: str | None, 
     try:
         parsed = NetworkMode(mode)
     except ValueError as error:
-        raise invalid_argument(f"invalid network mode {mode!r}: must be nat or hostOnly") from error
+        raise invalid_argument(f"invalid network mode '{mode}': must be nat or hostOnly") from error
     ipv4 = _ipv4_subnet(subnet or DEFAULT_SUBNET)
     ipv6 = (_ipv6_subnet(subnet_v6) if subnet_v6 else _ula(site, id)) if has_ipv6 else None
     digest = hashlib.sha256(f"bridge {site} {id}".encode()).digest()
@@ -89,16 +89,16 @@ def _address(kind: type[Address], text: str) -> Address:
     try:
         return kind(text)
     except ValueError as error:
-        raise invalid_argument(f"invalid address {text!r}: {error}") from error
+        raise invalid_argument(f"invalid address '{text}': {error}") from error
 
 
 def _ipv4_subnet(text: str) -> IPv4Network:
     try:
         network = IPv4Network(text, strict=False)
     except ValueError as error:
-        raise invalid_argument(f"invalid CIDR {text!r}: {error}") from error
+        raise invalid_argument(f"invalid CIDR '{text}': {error}") from error
     if network.prefixlen > 30:
-        raise invalid_argument(f"invalid CIDR {text!r}: too small for a gateway and a container, /30 is the smallest")
+        raise invalid_argument(f"invalid CIDR '{text}': too small for a gateway and a container, /30 is the smallest")
     return network
 
 
@@ -106,9 +106,9 @@ def _ipv6_subnet(text: str) -> IPv6Network:
     try:
         network = IPv6Network(text, strict=False)
     except ValueError as error:
-        raise invalid_argument(f"invalid CIDR {text!r}: {error}") from error
+        raise invalid_argument(f"invalid CIDR '{text}': {error}") from error
     if network.prefixlen != 64:
-        raise invalid_argument(f"invalid CIDR {text!r}: an IPv6 subnet must be a /64")
+        raise invalid_argument(f"invalid CIDR '{text}': an IPv6 subnet must be a /64")
     return network
 
 

@@ -58,7 +58,10 @@ class Slirp(UplinkProcess):
         finally:
             loop.remove_reader(ready)
         await self.stop()
-        raise internal(f"network {self._plan.id} has no way out: {_PROGRAM} failed; its words are in the helper's log")
+        raise internal(
+            f"network {self._plan.id} has no way out: {_PROGRAM} ended at once; "
+            "`container system logs` shows what it said"
+        )
 
     def _spawn(self, holder: int, ready: int) -> Daemon:
         with contextlib.ExitStack() as stack:

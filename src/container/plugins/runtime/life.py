@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, unexpected
 from container.model.container import ContainerState, ContainerStatus
 from container.model.launch import Launch
 from container.plugins.runtime import network, plan, upper
@@ -97,9 +97,9 @@ class Life:
             self.error = ContainerError(ErrorCode.INTERRUPTED, self._aborted or "the run was interrupted")
         except ContainerError as error:
             self.error = error
-        except Exception as error:
+        except Exception:
             _log.exception("container %s failed unexpectedly", self._launch.configuration.id)
-            self.error = internal(f"{type(error).__name__}: {error}")
+            self.error = unexpected(f"running container {self._launch.configuration.id}")
         finally:
             self._over = True
         self._timeline.mark("cleaned up")
@@ -107,7 +107,7 @@ class Life:
 
     def _status(self) -> ContainerStatus:
         if self._init.oom_killed and self._init.exit_code:
-            self.error = internal("the container ran out of memory")
+            self.error = internal("the container ran out of memory; give it more with --memory")
         reason = None if self.error is None else self.error.describe()
         return ContainerStatus(
             ContainerState.STOPPED, started_date=self._started_date, exit_code=self._init.exit_code, reason=reason

@@ -95,7 +95,9 @@ class _Keeper:
         """The first lease. Raises why there is none."""
         await self._answered.wait()
         if self._first is None:
-            raise self._error or internal(f"network {self._network} gave no lease")
+            raise self._error or internal(
+                f"network {self._network} gave no address; `container system logs` may say why"
+            )
         return self._first
 
     async def keep(self) -> None:

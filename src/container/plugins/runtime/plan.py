@@ -17,7 +17,7 @@ def check(configuration: ContainerConfiguration) -> None:
     if configuration.virtualization:
         _refuse("nested virtualization")
     if configuration.published_ports and not configuration.networks:
-        raise invalid_argument("cannot publish ports of a container that has no network")
+        raise invalid_argument("cannot publish ports of a container that has no network; give it one with --network")
 
 
 def _refuse(what: str) -> None:

@@ -90,7 +90,7 @@ class ContainerProcess:
     def finish(self, error: ContainerError | None = None) -> None:
         """Tell the callers; nothing changes after that."""
         if self.exit_code is None and error is None:
-            error = internal(f"process {self.id} ended, nobody knows how")
+            error = internal(f"process {self.id} ended, and its exit code is not known")
         self.error = error
         if self.streams.attachment is not None:
             if self.exit_code is not None:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 
-from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found, unexpected
 from container.model import codec
 from container.model.container import ContainerState, ContainerStatus
 from container.model.event import ProcessEvent, Progress
@@ -147,9 +147,9 @@ class RuntimeService:
             await process.exited()
         except ContainerError as caught:
             error = caught
-        except Exception as caught:
+        except Exception:
             _log.exception("%s: process %s failed unexpectedly", self._id, process.id)
-            error = internal(f"{type(caught).__name__}: {caught}")
+            error = unexpected(f"process {process.id} in container {self._id}")
         finally:
             del running.execs[process.id]
             process.finish(error)
@@ -261,12 +261,12 @@ class RuntimeService:
     def _running(self) -> Running:
         if isinstance(self._state, Running):
             return self._state
-        raise invalid_state(f"container {self._id} is not running")
+        raise invalid_state(f"container {self._id} is not running; `container start {self._id}` starts it")
 
     def _process(self, id: str) -> ContainerProcess:
         state = self._state.running if isinstance(self._state, Stopping) else self._state
         if not isinstance(state, Running):
-            raise invalid_state(f"container {self._id} is not running")
+            raise invalid_state(f"container {self._id} is not running; `container start {self._id}` starts it")
         if id == self._id:
             return state.init
         if id not in state.execs:
