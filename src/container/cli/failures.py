@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from container.cli import logger
+from container.cli import logger, output
 from container.errors import ContainerError, ErrorCode, ServiceLost, os_reason
 
+REPORT_HINT = "run it again with --debug and report what that shows"
 START_HINT = "Ensure container system service has been started with `container system start`."
 
 
@@ -44,9 +45,33 @@ def line(error: ContainerError) -> str:
     return text
 
 
+class attempt:
+    """`with attempt("failed to pull image x"):` says that of a failure in it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, ContainerError):
+            raise ContainerError(error.code, self._what, error) from error
+
+
 def because(text: str, cause: ContainerError) -> ContainerError:
     """A failure of the client with the server's error as its cause."""
     return ContainerError(ErrorCode.INTERNAL, text, cause)
+
+
+def unexpected(error: Exception) -> int:
+    """Say of a fault of this program what to do about it, with `--debug` where it is; the exit code."""
+    if logger.debugging():
+        import traceback
+
+        logger.debug("".join(traceback.format_exception(error)).rstrip())
+    output.error_line(f"Error: the command failed by a fault of this program ({type(error).__name__}); {REPORT_HINT}")
+    return 1
 
 
 def describe(error: OSError) -> str:

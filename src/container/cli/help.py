@@ -56,6 +56,8 @@ def _option_entry(option: Option) -> tuple[str, str]:
         text += f" (values: {', '.join(option.choices)}; default: {option.default})"
     elif option.value and option.default not in (None, [], ""):
         text += f" (default: {option.default})"
+    elif unset := option.unset if isinstance(option.unset, str) else option.unset():
+        text += f" (default: {unset})"
     return label, text
 
 

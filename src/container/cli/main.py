@@ -52,6 +52,8 @@ def _outcome(words: list[str]) -> int:
         return FAILURE_EXIT
     except KeyboardInterrupt:
         return INTERRUPT_EXIT
+    except Exception as error:
+        return failures.unexpected(error)
 
 
 def _occupy_standard_streams() -> None:

@@ -13,10 +13,13 @@ class Option:
     """One option. Without `value` it is a flag that stores `const`; `many` collects values in order.
 
     `names` are given as in the help, `-e, --env`. `parse` turns the word into a value and raises ValueError with the
-    reason (may be empty); `choices` are the only words allowed.
+    reason (may be empty); `choices` are the only words allowed. `unset` is for the help: what holds without the option,
+    as text or a function that finds it out.
     """
 
-    __slots__ = ("choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "value")
+    __slots__ = (
+        "choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "unset", "value"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Option:
         parse: Callable[[str], Any] | None = None,
         choices: tuple[str, ...] = (),
         hidden: bool = False,
+        unset: str | Callable[[], str] = "",
         group: str = "OPTIONS",
     ) -> None:
         self.dest = dest
@@ -43,6 +47,7 @@ class Option:
         self.parse = parse
         self.choices = choices
         self.hidden = hidden
+        self.unset = unset
         self.group = group
 
     @property

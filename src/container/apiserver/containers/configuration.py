@@ -1,5 +1,6 @@
 """From what a user asked for to the record of a container. Pure functions."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -109,6 +110,10 @@ def build(
 
 
 def _check_memory(size: int) -> None:
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > host:
+        what = f"cannot give a container {size // MIB} MiB of memory"
+        raise invalid_argument(f"{what}: this host has {host // MIB} MiB; ask for less with --memory")
     if size < MINIMUM_MEMORY:
         raise invalid_argument(f"minimum memory amount allowed is 200 MiB (got {size} bytes); give more with --memory")
 

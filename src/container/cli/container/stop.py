@@ -34,7 +34,13 @@ COMMAND = Command(
     run,
     options=[
         many.all_option("Stop all containers"),
-        Option("signal", "-s, --signal", "Signal that asks the process to end", value="signal"),
+        Option(
+            "signal",
+            "-s, --signal",
+            "Signal that asks the process to end",
+            value="signal",
+            unset="the image's, else TERM",
+        ),
         Option("time", "-t, --time", "Seconds before the container is killed", value="time", default=5, parse=_seconds),
     ],
     arguments=[many.ids_argument()],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from container.cli import client, logger, output, progress
+from container.cli import client, failures, logger, output, progress
 from container.cli.spec import Command, Option, Values, flag
 from container.errors import ContainerError, ErrorCode, invalid_argument, not_found, os_reason
 
@@ -13,7 +13,8 @@ def run(values: Values) -> int:
     """Read an archive, unpack every platform, print the references."""
     fd = _open(values.input)
     try:
-        references, rejected = _load(fd, values.force)
+        with failures.attempt(f"failed to load images from {values.input or 'standard input'}"):
+            references, rejected = _load(fd, values.force)
     finally:
         if fd != 0:
             os.close(fd)

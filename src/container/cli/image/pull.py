@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.cli import client, progress
+from container.cli import client, failures, progress
 from container.cli.options import fetch, platform
 from container.cli.spec import Argument, Command, Values
 
@@ -18,7 +18,8 @@ def run(values: Values) -> int:
         "scheme": values.scheme,
         "max_concurrent_downloads": values.downloads,
     }
-    with progress.create(values.progress, STEPS) as display:
+    what = f"failed to pull image {values.reference}"
+    with failures.attempt(what), progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Pull", call):
             if reply["event"].get("progress"):
                 display.update(reply["event"]["progress"])

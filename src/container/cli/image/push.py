@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.cli import client, output, progress
+from container.cli import client, failures, output, progress
 from container.cli.options import fetch, platform
 from container.cli.spec import Argument, Command, Values
 
@@ -14,7 +14,8 @@ def run(values: Values) -> int:
     fetch.check_scheme(values)
     call = {"reference": values.reference, "platform": platform.to_filter(values), "scheme": values.scheme}
     references: list[str] = []
-    with progress.create(values.progress, STEPS) as display:
+    what = f"failed to push image {values.reference}"
+    with failures.attempt(what), progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Push", call):
             if reply["event"].get("progress"):
                 display.update(reply["event"]["progress"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from container.cli import client, output
+from container.cli import client, failures, output
 from container.cli.spec import Argument, Command, Values
 
 
 def run(values: Values) -> int:
     """Give an image another name; print it as typed."""
-    client.call("Images.Tag", {"source": values.source, "target": values.target})
+    with failures.attempt(f"failed to tag image {values.source}"):
+        client.call("Images.Tag", {"source": values.source, "target": values.target})
     output.line(values.target)
     return 0
 

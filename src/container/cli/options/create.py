@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from container.cli import logger
 from container.cli.options import fetch, labels, mounts, networks, platform, ports, process, security, size
 from container.cli.spec import Argument, Option, Values, flag, integer
-from container.errors import not_found
+from container.errors import ContainerError, not_found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 RESOURCE, MANAGEMENT = "RESOURCE OPTIONS", "MANAGEMENT OPTIONS"
@@ -23,6 +25,20 @@ def _cpus(text: str) -> int:
     return number
 
 
+def _configured(key: str) -> Callable[[], str]:
+    """For the help: what the configuration in force gives a container that asks for nothing."""
+
+    def read() -> str:
+        from container import config, paths
+
+        try:
+            return str(config.load(paths.Roots.from_environment())["container"][key])
+        except ContainerError:
+            return ""
+
+    return read
+
+
 def _one(dest: str, names: str, help: str, value: str, **more: Any) -> Option:
     return Option(dest, names, help, value=value, group=MANAGEMENT, **more)
 
@@ -31,20 +47,28 @@ def _many(dest: str, names: str, help: str, value: str) -> Option:
     return Option(dest, names, help, value=value, many=True, group=MANAGEMENT)
 
 
-def _flag(dest: str, names: str, help: str) -> Option:
-    return flag(dest, names, help, group=MANAGEMENT)
+def _flag(dest: str, names: str, help: str, **more: Any) -> Option:
+    return flag(dest, names, help, group=MANAGEMENT, **more)
 
 
 RESOURCE_OPTIONS = [
-    Option("cpus", "-c, --cpus", "Number of CPUs", value="cpus", parse=_cpus, group=RESOURCE),
     Option(
-        "memory", "-m, --memory", "Amount of memory (1 MiB steps), with k, m, g, t or p", value="memory", group=RESOURCE
+        "cpus", "-c, --cpus", "Number of CPUs", value="cpus", parse=_cpus, unset=_configured("cpus"), group=RESOURCE
+    ),
+    Option(
+        "memory",
+        "-m, --memory",
+        "Amount of memory (1 MiB steps), with k, m, g, t or p",
+        value="memory",
+        unset=_configured("memory"),
+        group=RESOURCE,
     ),
     Option(
         "storage",
         "--storage",
-        "Largest size of what the container changes in its root file system (default: 64g)",
+        "Largest size of what the container changes in its root file system",
         value="storage",
+        unset="64g",
         group=RESOURCE,
     ),
 ]
@@ -60,16 +84,16 @@ MANAGEMENT_OPTIONS = [
     _many("dns_options", "--dns-option", "Resolver option", "option"),
     _many("dns_search", "--dns-search", "DNS search domain", "domain"),
     _one("entrypoint", "--entrypoint", "Program in place of the image's entrypoint", "cmd"),
-    _one("hostname", "--hostname", "Host name in the container, its id if not given", "name"),
+    _one("hostname", "--hostname", "Host name in the container", "name", unset="its id"),
     _flag("init", "--init", "Run a small init as first process, which forwards signals and reaps"),
-    _one("init_image", "--init-image", "Image that the guest boots", "image"),
+    _one("init_image", "--init-image", "Image that the guest boots", "image", hidden=True),
     _one("kernel", "-k, --kernel", "Guest kernel in place of the default", "path"),
     _many("kernel_arguments", "--kernel-arg", "Append an argument to the kernel command line", "arg"),
     _many("label", "-l, --label", "Set a label, key[=value]", "label"),
     _many("masked_path", "--masked-path", "Hide a path (experimental); NONE clears the list", "path"),
     _many("read_only_path", "--read-only-path", "Make a path read-only (experimental); NONE clears the list", "path"),
     _many("mount", "--mount", "Mount, type=<>,source=<>,target=<>,readonly", "mount"),
-    _one("name", "--name", "Name of the container, which is its id", "name"),
+    _one("name", "--name", "Name of the container, which is its id", "name", unset="a random one"),
     _many(
         "network",
         "--network",
@@ -84,10 +108,10 @@ MANAGEMENT_OPTIONS = [
     _flag("rosetta", "--rosetta", "Run programs of foreign architectures by emulation"),
     _one("runtime", "--runtime", "Runtime plugin of the container", "runtime", default=RUNTIME),
     _flag("ssh", "--ssh", "Forward the ssh agent"),
-    _one("shm_size", "--shm-size", "Size of /dev/shm", "size"),
+    _one("shm_size", "--shm-size", "Size of /dev/shm", "size", unset="64m"),
     _many("tmpfs", "--tmpfs", "Mount a tmpfs", "path"),
     _many("volume", "-v, --volume", "Mount a volume or a path of the host", "volume"),
-    _flag("virtualization", "--virtualization", "Allow virtual machines in the container"),
+    _flag("virtualization", "--virtualization", "Allow virtual machines in the container", hidden=True),
 ]
 ARGUMENTS = [
     Argument("image", "image", "The image"),
@@ -143,7 +167,15 @@ def request(values: Values) -> dict[str, Any]:
         "readonlyPaths": security.parse_paths("--read-only-path", values.read_only_path, security.READ_ONLY),
     }
     found.update((key, value) for key, value in optional.items() if value is not None)
+    _compare_with_host(found.get("cpus", 0))
     return found
+
+
+def _compare_with_host(cpus: int) -> None:
+    """Say what becomes of CPUs that the host has not: scripts for larger hosts go on, with what there is."""
+    there = os.cpu_count() or cpus
+    if cpus > there:
+        logger.warning(f"this host has {there} CPUs, so the container gets {there} and not {cpus}")
 
 
 def _kernel(path: str) -> str:

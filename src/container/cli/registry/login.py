@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from container.cli import client, output
+from container.cli import client, failures, output
 from container.cli.options import fetch
 from container.cli.spec import Argument, Command, Option, Values, flag
 from container.errors import internal, invalid_argument
@@ -26,7 +26,8 @@ def run(values: Values) -> int:
     username = _username(values.server) if values.username is None else values.username
     password = _password_from_stdin() if values.password_stdin else _password()
     call = {"server": values.server, "username": username, "password": password, "scheme": values.scheme}
-    client.call("Images.Login", call, timeout=TIMEOUT)
+    with failures.attempt(f"failed to log in to {values.server}"):
+        client.call("Images.Login", call, timeout=TIMEOUT)
     output.error_line("Login succeeded")
     return 0
 

@@ -29,6 +29,7 @@ def refused(url: str, status: int, body: bytes, host_without_credentials: str | 
     text = f"HTTP request to {shown} failed with response: {phrase}. Reason: {_reason(body)}"
     if host_without_credentials is not None:
         text += f", no credentials found for host {host_without_credentials}"
+        text += f"; `container registry login {host_without_credentials}` stores some"
     return ContainerError(_CODES.get(status, ErrorCode.INTERNAL), text)
 
 

@@ -95,14 +95,16 @@ class Transport:
             limit = self.patience.connect if isinstance(error, aiohttp.ConnectionTimeoutError) else self.patience.idle
             raise failures.silent(scheme, host, limit) from error
         except aiohttp.ClientConnectorCertificateError as error:
+            hint = f'[registry.hosts."{host}"] in config.toml can name its `ca`'
             raise failures.unreachable(
-                scheme, host, f"its certificate is not trusted: {_plain(error)}; see `container help registry`"
+                scheme, host, f"its certificate is not trusted: {_plain(error)}; {hint}"
             ) from error
         except aiohttp.ClientConnectorSSLError as error:
             why = f"{_plain(error)}; if it does not speak TLS, use --scheme http"
             raise failures.unreachable(scheme, host, why) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise failures.unreachable(scheme, host, _plain(error)) from error
+            why = f"{_plain(error)}; check the registry's name and the way to it"
+            raise failures.unreachable(scheme, host, why) from error
         except ValueError as error:  # what aiohttp thinks of a malformed URL or header
             raise internal(f"cannot ask {host} over {scheme}: {error}") from error
 
