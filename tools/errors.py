@@ -5,8 +5,7 @@ against the rules that a machine can check; whether a sentence is a good one is 
 """
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +42,13 @@ def texts(root: Path = SOURCE) -> list[Text]:
     found = []
     for path in sorted(root.rglob("*.py")):
         tree = ast.parse(path.read_text())
-        constants = _assigned(tree.body)
         for scope, call in _calls(tree):
             made = _name(call.func)
             argument = _argument(call, TEXT_AT[made]) if made in TEXT_AT else None
             if argument is not None:
-                for text in _read(argument, {**constants, **_assigned(scope)}):
-                    found.append(Text(str(path.relative_to(root)), call.lineno, made, text))
+                place = str(path.relative_to(root)), call.lineno, made
+                names = _assigned(tree.body) | _assigned(node for each in scope for node in ast.walk(each))
+                found += [Text(*place, text) for text in _read(argument, names)]
     return found
 
 
@@ -76,10 +75,10 @@ def _argument(call: ast.Call, index: int) -> ast.expr | None:
     return named[0] if named else call.args[index] if len(call.args) > index else None
 
 
-def _assigned(body: list[ast.stmt]) -> dict[str, list[ast.expr]]:
-    """What is assigned or appended to each name in these statements and those inside them."""
+def _assigned(nodes: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
+    """What these nodes assign to each name."""
     found: dict[str, list[ast.expr]] = {}
-    for node in (inner for statement in body for inner in ast.walk(statement)):
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found

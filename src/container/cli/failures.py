@@ -45,8 +45,8 @@ def line(error: ContainerError) -> str:
     return text
 
 
-class attempt:
-    """`with attempt("failed to pull image x"):` says that of a failure in it."""
+class Attempt:
+    """`with Attempt("failed to pull image x"):` says that of a failure in it."""
 
     def __init__(self, what: str) -> None:
         self._what = what

@@ -69,10 +69,11 @@ class GuestClient:
     async def _greet(self) -> None:
         answer = await self._within("hello", self._timeout, self._mux.hello())
         if answer.get("version") != wire.PROTO_VERSION:
-            raise ContainerError(
-                ErrorCode.UNSUPPORTED,
-                f"the guest agent speaks protocol version {answer.get('version')}, this program {wire.PROTO_VERSION}",
+            theirs, ours = answer.get("version"), wire.PROTO_VERSION
+            text = (
+                f"the guest agent speaks protocol version {theirs}, this program {ours}; `make native` builds both anew"
             )
+            raise ContainerError(ErrorCode.UNSUPPORTED, text)
         self.info = codec.decode(AgentInfo, answer, "guest agent's hello")
 
     def _event(self, event: dict[str, Any]) -> None:

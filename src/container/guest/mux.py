@@ -92,7 +92,7 @@ class Stream:
     def _arrived(self, data: bytes) -> None:
         self._buffered += len(data)
         if self._eof or self._buffered + self._consumed > wire.WINDOW_INITIAL:
-            raise wire.WireError(f"DATA on stream {self.number} past {'its end' if self._eof else 'its credit'}")
+            raise wire.WireError(f"data came on stream {self.number} past {'its end' if self._eof else 'its credit'}")
         if data:
             self._received.append(data)
             self._read_event.set()
@@ -104,7 +104,7 @@ class Stream:
     def _granted(self, credit: int) -> None:
         self._credit += credit
         if self._credit > wire.WINDOW_MAX:
-            raise wire.WireError(f"credit of {self._credit} bytes on stream {self.number}")
+            raise wire.WireError(f"a credit of {self._credit} bytes came on stream {self.number}")
         self._write_event.set()
 
     def _failed(self, error: ContainerError) -> None:
@@ -281,14 +281,14 @@ class Mux:
         try:
             message = json.loads(payload)
         except ValueError as error:
-            raise wire.WireError("a message that is no JSON") from error
+            raise wire.WireError("a message is not JSON") from error
         if not isinstance(message, dict):
-            raise wire.WireError("a message that is no object")
+            raise wire.WireError("a message is not an object")
         if kind == wire.KIND_EVENT:
             try:
                 self._on_event(message)
             except (TypeError, ValueError) as error:
-                raise wire.WireError(f"a malformed event: {error}") from error
+                raise wire.WireError(f"an event is malformed: {error}") from error
             return
         waiting = self._hello if kind == wire.KIND_HELLO else self._replies.get(number)
         if waiting is not None and not waiting.done():

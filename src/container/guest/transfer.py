@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
-from container.errors import ContainerError, ErrorCode, internal
+from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.guest.client import GuestClient
 from container.guest.descriptors import Sink, Source
 from container.guest.mux import CHUNK, Stream
@@ -40,9 +40,9 @@ async def receive(guest: GuestClient, op: str, fd: int, *, patience: float | Non
             if error is not None and not sink.dropped:
                 pump.cancel()  # the agent may not even have opened the stream
         if sink.failure is not None and not sink.broken:
-            raise internal(f"failed to write the archive: {sink.failure.strerror}")
+            raise internal(f"failed to write the archive: {os_reason(sink.failure)}")
         if sink.dropped:
-            raise ContainerError(ErrorCode.INTERRUPTED, "the archive's reader has gone")
+            raise ContainerError(ErrorCode.INTERRUPTED, "cannot write the archive: its reader has gone")
         if error is not None:
             raise error
 

@@ -78,9 +78,9 @@ def decode_word(payload: bytes) -> int:
 def check(kind: int, stream: int, length: int, padding: bytes) -> None:
     """WireError unless an agent may send such a header."""
     if padding != _ZERO:
-        raise WireError("frame padding is not zero")
+        raise WireError("a frame's padding is not zero")
     if length > FRAME_PAYLOAD_MAX:
-        raise WireError(f"frame of {length} bytes")
+        raise WireError(f"a frame has {length} bytes")
     if kind in (KIND_HELLO, KIND_EVENT):
         valid = stream == STREAM_CONTROL
     elif kind in (KIND_REPLY, KIND_PART):
@@ -92,9 +92,9 @@ def check(kind: int, stream: int, length: int, padding: bytes) -> None:
     elif kind in (KIND_WINDOW, KIND_RESET):
         valid = stream != STREAM_CONTROL and length == _WORD.size
     else:
-        raise WireError(f"unknown frame kind {kind}")
+        raise WireError(f"a frame has the unknown kind {kind}")
     if not valid:
-        raise WireError(f"frame of kind {kind} with stream {stream} and length {length}")
+        raise WireError(f"a frame of kind {kind} has stream {stream} and length {length}")
 
 
 class Decoder:
@@ -149,7 +149,7 @@ class Decoder:
 
     def _join(self, kind: int, payload: bytes) -> bytes | None:
         if len(self._parts) + len(payload) > MESSAGE_MAX:
-            raise WireError("message too long")
+            raise WireError("a message is too long")
         if kind == KIND_PART:
             self._parts += payload
             return None

@@ -10,6 +10,7 @@ import container
 from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 TIMEOUT = 20.0
+_PACKAGES = {"ip": "iproute2", "nft": "nftables", "pasta": "passt"}  # of Debian, where it is not named as the program
 
 
 def program(name: str) -> str:
@@ -51,7 +52,8 @@ def system_program(name: str) -> str:
     """Path of a program of the system. Raises ContainerError(unsupported)."""
     path = _find(name)
     if path is None:
-        raise ContainerError(ErrorCode.UNSUPPORTED, f"cannot run {name}: the program is not installed")
+        hint = f"install the package {_PACKAGES.get(name, name)}"
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"cannot run {name}: the program is not installed; {hint}")
     return path
 
 

@@ -64,7 +64,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         try:
             return kind.from_json(data)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where}: not a {kind.__name__}: {error}") from error
+            raise ContainerError(ErrorCode.INVALID_ARGUMENT, f"{where} is malformed: {error}") from error
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, _expect(dict, data, where), where)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

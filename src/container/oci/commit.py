@@ -36,7 +36,7 @@ def take_layer(ingest: Ingest, read: Callable[[], bytes], count: Callable[[int],
             if piece := gzip.compress(data):
                 yield piece
         if tail != _END:
-            raise ContainerError(ErrorCode.INTERRUPTED, "the new layer ended too early")
+            raise ContainerError(ErrorCode.INTERRUPTED, "cannot commit: the new layer ended too early")
         yield gzip.flush()
 
     digest, size = ingest.add(compressed(), None, "the new layer")

@@ -268,4 +268,4 @@ def _unread(error: BaseException) -> BaseException:
         return error
     if isinstance(error, Damaged):
         return Damaged()
-    return ContainerError(ErrorCode.INTERRUPTED, "the download was given up")
+    return ContainerError(ErrorCode.INTERRUPTED, "cannot fetch the blob: its download was given up")

@@ -198,7 +198,7 @@ def _metadata(fd: int, block: int, offset: int, count: int) -> bytes:
     """Bytes of consecutive uncompressed metadata blocks, the first of which begins at `block`."""
     (header,) = struct.unpack("<H", os.pread(fd, 2, block))
     if not header & _UNCOMPRESSED:
-        raise internal("sqfstar made a squashfs with compressed inodes")
+        raise internal("cannot use the layer that sqfstar made: its inodes are compressed")
     return b"".join(os.pread(fd, length, position) for position, length in _pieces(block, offset, count))
 
 

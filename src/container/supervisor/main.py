@@ -77,7 +77,9 @@ def lock(roots: Roots) -> int:
 
 
 def _too_late(number: int, frame: object) -> None:
-    raise ContainerError(ErrorCode.EXISTS, "another supervisor runs on this run root and does not end")
+    raise ContainerError(
+        ErrorCode.EXISTS, "cannot start the supervisor: another one runs on this run root and does not end"
+    )
 
 
 def daemonise(keep: int | None) -> None:

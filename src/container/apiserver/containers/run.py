@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 ANSWER_TIMEOUT = 30.0  # seconds in which a fresh helper must say something
 REPORT_TIMEOUT = 2.0  # seconds by which Watch may lag behind `started`
 LAST_WORD_TIMEOUT = 1.0  # seconds for the boot error of a helper that just went away
-CRASHED = "its runtime helper ended unexpectedly; `container system logs` may say why"
+CRASHED = "the runtime helper ended unexpectedly; `container system logs` may say why"
 
 Prepare = Callable[[], Awaitable[Launch]]
 Outcome = Callable[[], ContainerStatus | None]

@@ -38,7 +38,7 @@ def check(mounts: Iterable[Mount]) -> None:
             raise invalid_argument(f"mount destination must be an absolute path: {where}")
         place = where.rstrip("/")
         if not place:
-            raise invalid_argument("nothing can be mounted over the container's root directory")
+            raise invalid_argument("nothing can be mounted over the container's root directory; choose another target")
         if place in seen:
             raise invalid_argument(f"two mounts have the destination {place}")
         seen.add(place)

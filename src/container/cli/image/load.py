@@ -13,7 +13,7 @@ def run(values: Values) -> int:
     """Read an archive, unpack every platform, print the references."""
     fd = _open(values.input)
     try:
-        with failures.attempt(f"failed to load images from {values.input or 'standard input'}"):
+        with failures.Attempt(f"failed to load images from {values.input or 'standard input'}"):
             references, rejected = _load(fd, values.force)
     finally:
         if fd != 0:

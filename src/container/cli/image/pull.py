@@ -19,7 +19,7 @@ def run(values: Values) -> int:
         "max_concurrent_downloads": values.downloads,
     }
     what = f"failed to pull image {values.reference}"
-    with failures.attempt(what), progress.create(values.progress, STEPS) as display:
+    with failures.Attempt(what), progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Pull", call):
             if reply["event"].get("progress"):
                 display.update(reply["event"]["progress"])

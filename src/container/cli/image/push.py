@@ -15,7 +15,7 @@ def run(values: Values) -> int:
     call = {"reference": values.reference, "platform": platform.to_filter(values), "scheme": values.scheme}
     references: list[str] = []
     what = f"failed to push image {values.reference}"
-    with failures.attempt(what), progress.create(values.progress, STEPS) as display:
+    with failures.Attempt(what), progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Push", call):
             if reply["event"].get("progress"):
                 display.update(reply["event"]["progress"])

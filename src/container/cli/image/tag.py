@@ -8,7 +8,7 @@ from container.cli.spec import Argument, Command, Values
 
 def run(values: Values) -> int:
     """Give an image another name; print it as typed."""
-    with failures.attempt(f"failed to tag image {values.source}"):
+    with failures.Attempt(f"failed to tag image {values.source}"):
         client.call("Images.Tag", {"source": values.source, "target": values.target})
     output.line(values.target)
     return 0

@@ -26,7 +26,7 @@ def run(values: Values) -> int:
     username = _username(values.server) if values.username is None else values.username
     password = _password_from_stdin() if values.password_stdin else _password()
     call = {"server": values.server, "username": username, "password": password, "scheme": values.scheme}
-    with failures.attempt(f"failed to log in to {values.server}"):
+    with failures.Attempt(f"failed to log in to {values.server}"):
         client.call("Images.Login", call, timeout=TIMEOUT)
     output.error_line("Login succeeded")
     return 0

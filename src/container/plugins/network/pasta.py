@@ -41,7 +41,7 @@ class Pasta(UplinkProcess):
             cause = (
                 error if isinstance(error, ContainerError) else internal(f"cannot read what {PROGRAM} wrote: {error}")
             )
-            text = f"network {self._plan.id} has no way out: {PROGRAM} (package passt) failed"
+            text = f"network {self._plan.id} has no way out: {PROGRAM} (package passt) did not make one"
             raise ContainerError(cause.code, text, cause) from error
         self._process = Daemon.find(pid)
         if self._process is None:

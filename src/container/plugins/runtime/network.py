@@ -130,7 +130,7 @@ class _Keeper:
                     self._take(lease, owned)
         except ContainerError as error:
             return error
-        return ContainerError(ErrorCode.INTERRUPTED, "its helper ended the lease")
+        return ContainerError(ErrorCode.INTERRUPTED, f"the helper of network {self._network} ended the lease")
 
     def _take(self, lease: Lease, owned: list[Lease]) -> None:
         attachment = lease["attachment"]

@@ -71,5 +71,6 @@ async def _guest(vm: VirtualMachine, speed: float) -> "AsyncIterator[GuestClient
             async with asyncio.timeout(BOOT_DEADLINE * speed):
                 guest = await stack.enter_async_context(connecting)
         except TimeoutError:
-            raise ContainerError(ErrorCode.TIMEOUT, "the machine for the files did not boot") from None
+            text = "cannot read the container's files: the machine for that did not boot"
+            raise ContainerError(ErrorCode.TIMEOUT, text) from None
         yield guest
