@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from container.cli import logger, output
+from container.cli import logger
 from container.errors import ContainerError, ErrorCode, ServiceLost, os_reason
 
 REPORT_HINT = "run it again with --debug and report what that shows"
@@ -29,6 +29,21 @@ class Exit(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(str(code))
         self.code = code
+
+
+def text(error: Exception) -> str:
+    """All that is shown of whatever made a command fail; with `--debug`, where a fault of this program is."""
+    if isinstance(error, Failures):
+        return error.text()
+    if isinstance(error, ContainerError):
+        return line(error)
+    if isinstance(error, OSError):
+        return f"Error: {describe(error)}"
+    if logger.debugging():
+        import traceback
+
+        logger.debug("".join(traceback.format_exception(error)).rstrip())
+    return f"Error: the command failed by a fault of this program ({type(error).__name__}); {REPORT_HINT}"
 
 
 def line(error: ContainerError) -> str:
@@ -64,17 +79,8 @@ def because(text: str, cause: ContainerError) -> ContainerError:
     return ContainerError(ErrorCode.INTERNAL, text, cause)
 
 
-def unexpected(error: Exception) -> int:
-    """Say of a fault of this program what to do about it, with `--debug` where it is; the exit code."""
-    if logger.debugging():
-        import traceback
-
-        logger.debug("".join(traceback.format_exception(error)).rstrip())
-    output.error_line(f"Error: the command failed by a fault of this program ({type(error).__name__}); {REPORT_HINT}")
-    return 1
-
-
 def describe(error: OSError) -> str:
-    """`<path>: <reason>`."""
-    why = os_reason(error)
-    return f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, str | bytes) else why
+    """`<path>: <reason>`; what has no path is a standard stream."""
+    if isinstance(error.filename, str | bytes):
+        return f"{os.fsdecode(error.filename)}: {os_reason(error)}"
+    return f"cannot read or write a standard stream: {error.strerror or error}"

@@ -23,6 +23,6 @@ def leave(code: int) -> NoReturn:
     except BrokenPipeError:
         code = BROKEN_PIPE_EXIT
     except OSError as error:
-        output.error_line(f"Error: {failures.describe(error)}")
+        output.error_line(failures.text(error))
         code = code or FAILURE_EXIT
     os._exit(code)

@@ -11,7 +11,6 @@ from container.cli.commands import Noun, Verb
 from container.cli.leave import BROKEN_PIPE_EXIT, FAILURE_EXIT, leave
 from container.cli.parser import HelpRequested, parse
 from container.cli.usage import UsageError, synopsis, unexpected_arguments, unknown_option
-from container.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,22 +37,14 @@ def _outcome(words: list[str]) -> int:
     except UsageError as error:
         output.error_line(error.text())
         return USAGE_EXIT
-    except ContainerError as error:
-        output.error_line(failures.line(error))
-        return FAILURE_EXIT
-    except failures.Failures as several:
-        output.error_line(several.text())
-        return FAILURE_EXIT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit must not fail again
         return BROKEN_PIPE_EXIT
-    except OSError as error:
-        output.error_line(f"Error: {failures.describe(error)}")
-        return FAILURE_EXIT
     except KeyboardInterrupt:
         return INTERRUPT_EXIT
     except Exception as error:
-        return failures.unexpected(error)
+        output.error_line(failures.text(error))
+        return FAILURE_EXIT
 
 
 def _occupy_standard_streams() -> None:
