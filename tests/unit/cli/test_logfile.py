@@ -134,8 +134,7 @@ def test_logs_of_an_unknown_container(system: FakeSystem) -> None:
     result = system.run("logs", "web")
     assert result.returncode == 1
     assert result.stderr == (
-        "Error: failed to get logs for container web"
-        ' (cause: "notFound: "failed to open container logs: container with ID web not found"")\n'
+        "Error: failed to get logs for container web: failed to open container logs: container with ID web not found\n"
     )
 
 

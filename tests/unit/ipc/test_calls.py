@@ -50,7 +50,8 @@ async def test_errors_cross_with_code_and_nested_causes(roots: Roots, code: Erro
             with pytest.raises(ContainerError) as caught:
                 await call
             assert caught.value.code is code
-            assert caught.value.describe() == ('outermost (cause: "exists: "middle (cause: "notFound: "innermost"")"")')
+            assert caught.value.trace() == 'outermost (cause: "exists: "middle (cause: "notFound: "innermost"")"")'
+            assert caught.value.describe() == "outermost: middle: innermost"
 
 
 async def test_an_expected_error_out_of_a_task_group_keeps_its_code(roots: Roots) -> None:
@@ -129,7 +130,7 @@ async def test_descriptors_in_a_result_belong_to_the_caller(roots: Roots) -> Non
 
 
 async def test_a_deadline_ends_the_call_and_cancels_the_handler(roots: Roots) -> None:
-    expected = f"request to {SERVICE}/test.Probe.Sleep timed out after 0.1 s"
+    expected = f"request to {SERVICE}/test.Probe.Sleep timed out after 0.1 s; `container system logs` may say why"
     for client in ("typed", "quick"):
         handler = ProbeHandler()
         async with serving(roots, handler) as (_, path):
@@ -192,7 +193,7 @@ async def test_a_slow_reader_of_a_stream_holds_the_handler_back(roots: Roots) ->
 
 async def test_a_service_that_does_not_run_is_named_with_its_socket(roots: Roots) -> None:
     path = roots.socket(SERVICE)
-    expected = f"connection to {SERVICE} failed: {path}: No such file or directory"
+    expected = f"cannot reach the container services: connection to {SERVICE} failed: {path}: No such file or directory"
     for call in (Client(path).call(Probe.Sleep), in_thread(path, f"{NAME}.Sleep")):
         with pytest.raises(ContainerError) as caught:
             await call

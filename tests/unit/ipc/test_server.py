@@ -76,7 +76,7 @@ async def test_garbage_closes_that_connection_only(
             other_writer.write(json.dumps({"method": "org.varlink.service.GetInfo"}).encode() + b"\0")
             assert b"io.container.test.Probe" in await other_reader.readuntil(b"\0")
         assert await Client(path).call(Probe.Echo, text="goes on") == "goes on"
-    assert "closed a connection: a message is no" in caplog.text
+    assert "closed a connection: cannot answer a request: it is no" in caplog.text
 
 
 async def test_a_message_over_the_limit_closes_the_connection_and_is_logged(
@@ -86,7 +86,7 @@ async def test_a_message_over_the_limit_closes_the_connection_and_is_logged(
         writer.write(b"x" * (MESSAGE_MAX + 4096))
         assert await closed(reader) == b""
         await asyncio.sleep(0.05)
-    assert f"closed a connection: a message is longer than {MESSAGE_MAX} bytes" in caplog.text
+    assert f"closed a connection: cannot take a message: it is longer than {MESSAGE_MAX} bytes" in caplog.text
 
 
 async def test_a_request_over_the_limit_is_not_sent(roots: Roots) -> None:
@@ -269,7 +269,9 @@ async def test_a_handler_that_fails_unexpectedly_is_answered_and_logged(
             raise asyncio.CancelledError
 
     async with serving(roots, Broken()) as (_, path):
-        with pytest.raises(ContainerError, match="failed unexpectedly: ZeroDivisionError") as caught:
+        with pytest.raises(
+            ContainerError, match="failed by a fault of this program; `container system logs` shows it"
+        ) as caught:
             await Client(path).call(Probe.Echo, text="")
         assert caught.value.code is ErrorCode.INTERNAL
         with pytest.raises(ContainerError, match="was lost"):

@@ -42,4 +42,4 @@ def test_platforms_are_normalised(text: str, parts: platform.Triple) -> None:
 def test_a_bad_platform_is_refused_with_the_contracts_text(text: str, message: str) -> None:
     with pytest.raises(ContainerError) as raised:
         platform.parse(text)
-    assert raised.value.message == message
+    assert message in raised.value.message

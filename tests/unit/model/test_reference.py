@@ -66,7 +66,7 @@ def test_a_full_reference_is_shown_short(full: str, name: str, tag: str | None) 
 def test_a_bad_reference_is_refused_with_the_contracts_text(typed: str, message: str) -> None:
     with pytest.raises(ContainerError) as raised:
         reference.parse(typed)
-    assert raised.value.message == message
+    assert message in raised.value.message
 
 
 def test_a_long_bad_path_is_refused_at_once() -> None:

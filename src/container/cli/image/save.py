@@ -40,7 +40,7 @@ def _check(references: list[str]) -> None:
             logger.info(f"failed to get image for reference {reference}: {error.describe()}")
             missing = True
     if missing:
-        raise internal("failed to save image(s): nothing was written, for these are not there")
+        raise internal("failed to save image(s): nothing was written")
 
 
 def _save_file(path: str, references: list[str], wanted: dict[str, str] | None) -> None:

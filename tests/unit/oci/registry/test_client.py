@@ -120,7 +120,8 @@ async def test_a_challenge_that_cannot_be_answered_is_an_error(
     assert caught.value.code is ErrorCode.UNAUTHENTICATED
     assert caught.value.message == (
         f"HTTP request to http://{registry.host}/v2/app/manifests/1 failed with response: 401 Unauthorized. "
-        f"Reason: UNAUTHORIZED: authentication required, no credentials found for host {registry.host}"
+        f"Reason: UNAUTHORIZED: authentication required, no credentials found for host {registry.host}; "
+        f"`container registry login {registry.host}` stores some"
     )
 
 
