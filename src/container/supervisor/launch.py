@@ -77,7 +77,7 @@ def ensure_running(roots: "Roots") -> None:
         finally:
             os.close(lock)
     except OSError as error:
-        text = f"failed to start the supervisor in {roots.run}: {os_reason(error)}"
+        text = f"failed to start the supervisor in {roots.run}: {error.filename or roots.run}: {os_reason(error)}"
         raise ContainerError(ErrorCode.INTERNAL, text) from error
 
 

@@ -145,7 +145,8 @@ def test_a_name_that_is_taken(system: FakeSystem) -> None:
 
     system.answers["Containers.Create"] = fail
     result = system.run("run", "--name", "web", "alpine")
-    assert (result.stderr, result.returncode) == ("Error: container with id web already exists\n", 1)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: container with id web already exists; choose another --name")
     assert _methods(system) == ["Containers.Create"]
 
 
@@ -298,7 +299,7 @@ def test_exec_in_an_unknown_container(system: FakeSystem) -> None:
         raise Reject("notFound", "container with ID web not found")
 
     system.answers.update({"Containers.Exec": unknown, "Containers.Get": unknown})
-    assert system.run("exec", "web", "true").stderr == "Error: get failed: container web not found\n"
+    assert "Error: get failed: container web not found;" in system.run("exec", "web", "true").stderr
     system.answers["Containers.Get"] = {"container": snapshot()}
     assert system.run("exec", "web", "true").stderr == "Error: container with ID web not found\n"
 
@@ -320,13 +321,14 @@ def test_start_of_a_running_container(system: FakeSystem) -> None:
     assert system.run("start", "web").stdout == "web\n"
     assert _methods(system) == ["Containers.Get"]
     refused = system.run("start", "-a", "web")
-    assert refused.stderr == "Error: attach is currently unsupported on already running containers\n"
+    assert "attach is currently unsupported on already running containers" in refused.stderr
     assert refused.returncode == 1
 
 
 def test_a_terminal_needs_a_terminal(system: FakeSystem) -> None:
     result = system.run("run", "-it", "alpine")
-    assert (result.returncode, result.stderr) == (1, "Error: the input device is not a TTY\n")
+    assert result.returncode == 1
+    assert "the input device is not a TTY; leave out --tty" in result.stderr
     assert system.calls == []
 
 

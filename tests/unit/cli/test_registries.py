@@ -55,7 +55,8 @@ def test_the_platform_limits_pull_and_push(
 def test_bad_words_are_refused_before_anything_is_asked(system: FakeSystem) -> None:
     for verb in ("pull", "push"):
         result = system.run("image", verb, "--scheme", "ftp", "x")
-        assert (result.returncode, result.stderr) == (1, "Error: unsupported scheme ftp\n")
+        assert result.returncode == 1
+        assert result.stderr == "Error: unsupported scheme ftp; expected auto, http or https\n"
     result = system.run("image", "pull", "--max-concurrent-downloads", "0", "x")
     assert result.stderr == "Error: maximum number of concurrent downloads must be greater than 0, got 0\n"
     bad = system.run("image", "pull", "x", env={"CONTAINER_DEFAULT_PLATFORM": "plan9/x"})
@@ -112,9 +113,12 @@ def test_login_reads_the_password_from_standard_input(system: FakeSystem) -> Non
     call = {"server": "ghcr.io", "username": "ann", "password": "s3cret word", "scheme": "auto"}
     assert system.calls == [("Images.Login", call)]
     nameless = system.run("registry", "login", "--password-stdin", "ghcr.io", input="x")
-    assert (nameless.returncode, nameless.stderr) == (1, "Error: must provide --username with --password-stdin\n")
+    assert (nameless.returncode, nameless.stderr) == (
+        1,
+        "Error: cannot log in: must provide --username with --password-stdin\n",
+    )
     empty = system.run("registry", "login", "-u", "ann", "--password-stdin", "ghcr.io", input="")
-    assert (empty.returncode, empty.stderr) == (1, "Error: failed to read password from stdin\n")
+    assert (empty.returncode, empty.stderr) == (1, "Error: cannot log in: failed to read password from stdin\n")
 
 
 def test_login_asks_for_what_is_missing(system: FakeSystem) -> None:
@@ -159,7 +163,9 @@ def test_a_refused_login_says_why(system: FakeSystem) -> None:
     system.answers["Images.Login"] = refuse
     result = system.run("registry", "login", "-u", "ann", "--password-stdin", "r", input="bad")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: HTTP request to https://r/v2/ failed with response: 401 Unauthorized.")
+    assert result.stderr.startswith(
+        "Error: failed to log in to r: HTTP request to https://r/v2/ failed with response: 401 Unauthorized."
+    )
     assert "Login succeeded" not in result.stderr
 
 

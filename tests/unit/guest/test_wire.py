@@ -74,7 +74,7 @@ def test_a_message_past_the_limit_is_neither_sent_nor_taken() -> None:
     decoder = wire.Decoder()
     for _ in range(wire.MESSAGE_MAX // wire.FRAME_PAYLOAD_MAX):
         assert list(decoder.feed(part)) == []
-    with pytest.raises(wire.WireError, match="message too long"):
+    with pytest.raises(wire.WireError, match="message is too long"):
         list(decoder.feed(part))
 
 

@@ -76,10 +76,9 @@ class VolumesService:
     async def _delete(self, name: str) -> None:
         if name not in self._records and name not in self._corrupt:
             raise not_found(f"volume '{name}' not found; `container volume list` shows those that there are")
-        if await self._users(name):
-            raise invalid_state(
-                f"volume '{name}' is currently in use and cannot be accessed by another container, or deleted"
-            )
+        if users := await self._users(name):
+            what = f"volume '{name}' is currently in use and cannot be accessed by another container, or deleted"
+            raise invalid_state(f"{what}; delete its containers first: {', '.join(users)}")
         if name in self._records:
             await asyncio.to_thread(records.clear, self._records[name])
         await asyncio.to_thread(self._store.delete, name)

@@ -80,11 +80,11 @@ def _range(text: str, side: str) -> tuple[int, int]:
     if not dash:
         number = _number(text)
         if number is None:
-            raise invalid_argument(f"invalid publish {side} port: {text}; expected a number from 1 to 65535")
+            raise invalid_argument(f"invalid publish {side} port: {text}; expected a number from 2 to 65535")
         return number, number
     start, end = _number(first), _number(last)
     if start is None or end is None or end < start:
-        raise invalid_argument(f"invalid publish {side} port range: {text}; expected first-last, from 1 to 65535")
+        raise invalid_argument(f"invalid publish {side} port range: {text}; expected first-last, from 2 to 65535")
     return start, end
 
 
