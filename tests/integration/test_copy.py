@@ -104,7 +104,7 @@ def test_a_stopped_container_is_not_copied_from_or_to(system: System, host: Path
     out = system.run("cp", "idle:/etc/passwd", str(host), check=False)
     system.run("delete", "idle")
     assert into.stderr == (
-        'Error: failed to copy into container idle (cause: "invalidState: "container idle is not running"")\n'
+        "Error: failed to copy into container idle: container idle is not running; `container start idle` starts it\n"
     )
     assert "failed to copy from container idle" in out.stderr
 

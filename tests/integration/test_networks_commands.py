@@ -96,7 +96,7 @@ def test_an_internal_network_has_the_subnets_that_were_asked_for(system: System)
 def test_what_is_refused(system: System, arguments: tuple[str, ...], text: str) -> None:
     message = _refused(system, *arguments)
     assert text in message
-    assert not text.startswith("Error:") or message == text
+    assert not text.startswith("Error:") or message.startswith(text)
     assert set(_networks(system)) == {"default"}
 
 
@@ -121,12 +121,10 @@ def test_a_network_that_a_stopped_container_refers_to_stays(system: System) -> N
         result = system.run("network", "delete", "used", "free", check=False)
         assert result.returncode == 1
         assert result.stdout == "free\n"
-        log, error = result.stderr.splitlines()
-        assert log == (
-            'failed to delete network: ["error": "cannot delete subnet used with referring containers: refers", '
-            '"id": "used"]'
+        assert result.stderr == (
+            'Error: delete failed for one or more networks: ["used"]: '
+            "cannot delete subnet used with referring containers: refers; delete those first\n"
         )
-        assert error == 'Error: delete failed for one or more networks: ["used"]'
         assert system.output("network", "prune") == ""
     finally:
         system.run("delete", "refers")

@@ -153,7 +153,9 @@ def test_what_is_not_there_says_so(shop: System, plain: Registry) -> None:
     assert "system start" not in closed.stderr
     tls = shop.run("image", "pull", "--scheme", "https", f"{plain.host}/x", check=False)
     assert "over https failed" in tls.stderr
-    assert shop.run("image", "push", "nothing/here", check=False).stderr == "Error: image with reference nothing/here\n"
+    assert (
+        "image with reference nothing/here not found" in shop.run("image", "push", "nothing/here", check=False).stderr
+    )
 
 
 def test_logins(shop: System, guarded: Registry) -> None:

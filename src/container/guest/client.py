@@ -184,7 +184,7 @@ class GuestClient:
         streams = {name: self._mux.open() for name in names}
         process = GuestProcess(self, process_id, configuration.terminal, streams)
         if process_id in self._processes:
-            raise ContainerError(ErrorCode.EXISTS, f"cannot start process {process_id}: one of that id exists already")
+            raise ContainerError(ErrorCode.EXISTS, f"process {process_id} exists already in the container")
         self._processes[process_id] = process
         request: dict[str, Any] = {
             "id": process_id,

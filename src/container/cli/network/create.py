@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.cli import client, failures, output
+from container.cli import client, output
 from container.cli.options import labels
 from container.cli.spec import Argument, Command, Option, Values, flag
 
@@ -37,8 +37,7 @@ def run(values: Values) -> int:
         "ipv4Subnet": values.subnet,
         "ipv6Subnet": values.subnet_v6,
     }
-    with failures.Attempt(f"failed to create network {values.name}"):
-        network = client.call("Networks.Create", {"request": client.given(request)})["network"]
+    network = client.call("Networks.Create", {"request": client.given(request)})["network"]
     output.line(network["id"])
     return 0
 

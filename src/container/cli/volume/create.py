@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.cli import client, failures, output
+from container.cli import client, output
 from container.cli.options import labels
 from container.cli.spec import Argument, Command, Option, Values
 
@@ -13,8 +13,7 @@ def run(values: Values) -> int:
     if values.size is not None:
         options["size"] = values.size
     request = {"name": values.name, "options": options, "labels": labels.parse_pairs(values.label)}
-    with failures.Attempt(f"failed to create volume {values.name}"):
-        volume = client.call("Volumes.Create", {"request": request})["volume"]
+    volume = client.call("Volumes.Create", {"request": request})["volume"]
     output.line(volume["id"])
     return 0
 

@@ -316,7 +316,7 @@ async def test_a_hang_is_survived(tmp_path: Path, registry: FakeRegistry) -> Non
 
 async def test_nobody_listens(shop: Shop, registry: FakeRegistry) -> None:
     error = await refused(shop, "127.0.0.1:1/app:1")
-    assert error.message == "connection to registry 127.0.0.1:1 over http failed: Connection refused"
+    assert error.message.startswith("connection to registry 127.0.0.1:1 over http failed: Connection refused; check")
 
 
 async def test_a_full_disk_is_reported_and_leaves_room(
@@ -331,7 +331,7 @@ async def test_a_full_disk_is_reported_and_leaves_room(
 
     monkeypatch.setattr(os, "pwrite", full)
     error = await refused(shop, registry.add("app", "1", image()))
-    assert error.message == f"cannot store blob {layer_digest(BASE)}: No space left on device"
+    assert error.message.startswith(f"cannot store blob {layer_digest(BASE)}: No space left on device; free some")
     assert layer_digest(BASE)[7:] not in shop.files("partial")
 
 

@@ -203,7 +203,7 @@ async def test_rejected_paths_are_listed_and_skipped_by_force(shop: Shop, extra:
     archive = layout(("app", IMAGE), extra=(extra,))  # type: ignore[arg-type]
     with pytest.raises(ContainerError) as raised:
         await shop.load(archive)
-    assert raised.value.message == f'cannot load tar image with rejected paths: ["{path}"]'
+    assert raised.value.message.startswith(f'cannot load tar image with rejected paths: ["{path}"];')
     assert shop.files() == set()
     event = await shop.load(archive, force=True)
     assert event == ImageEvent(references=["docker.io/library/app:latest"], rejected=[path])
