@@ -16,6 +16,17 @@ MINIMUM_STORAGE = 64 * MIB
 DEFAULT_NETWORK = "default"
 DEFAULT_MTU = 1280
 NO_NETWORK = "none"
+# Of the guest's kernel; the host's have no meaning there.
+DEVICES = (
+    "/dev/fuse",
+    "/dev/net/tun",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+)
 
 
 def check(request: ContainerRequest) -> None:
@@ -31,6 +42,8 @@ def check(request: ContainerRequest) -> None:
     for refused, what in refusals:
         if refused:
             raise ContainerError(ErrorCode.UNSUPPORTED, f"this version does not support {what}")
+    for device in request.devices:
+        _check_device(device.source)
     if named in ([], [NO_NETWORK]) and request.networks is not None and request.published_ports:
         raise invalid_argument("cannot publish ports of a container without a network")
     if request.cpus is not None and request.cpus < 1:
@@ -86,6 +99,7 @@ def build(
         published_sockets=list(request.published_sockets),
         hostname=request.hostname,
         extra_hosts=list(request.extra_hosts),
+        devices=list(request.devices),
         networks=networks(request, id, domain),
         dns=_dns(request.dns, domain),
         labels=dict(request.labels),
@@ -104,6 +118,12 @@ def build(
         kernel_arguments=list(request.kernel_arguments),
         auto_remove=request.auto_remove,
     )
+
+
+def _check_device(path: str) -> None:
+    if path not in DEVICES:
+        reason = f"it runs in a virtual machine of its own, which offers {', '.join(DEVICES)}"
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"the container cannot have the device {path}: {reason}")
 
 
 def _check_memory(size: int) -> None:
