@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -80,6 +81,40 @@ int cgroup_create(const json_t *container, struct err *e) {
     oom_before = keyed(get(OURS "/memory.events"), "oom_kill");
     int fd = open(OURS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? err_set(e, errno, "failed to open the container's cgroup") : fd;
+}
+
+/* The cgroup that a process is in now (cgroups(7)), below the container's; its directory as a descriptor, or -errno. */
+static int open_of(pid_t pid) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    const char *text = get(path), *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+    const char *below = line ? strchr(line, '/') : NULL;
+    if (!below)
+        return -ENOENT;
+    snprintf(path, sizeof path, ROOT "%.*s", (int)strcspn(below, "\n"), below);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static pid_t clone_into(struct clone_args *how, int cgroup) {
+    if (cgroup >= 0)
+        how->flags |= CLONE_INTO_CGROUP;
+    how->cgroup = (unsigned)cgroup;
+    pid_t pid = (pid_t)syscall(SYS_clone3, how, sizeof *how);
+    return pid < 0 ? -errno : pid;
+}
+
+pid_t cgroup_clone(struct clone_args *how, int created, pid_t init) {
+    pid_t pid = clone_into(how, created);
+    if (pid != -EBUSY) /* it has handed controllers down, and so takes no processes itself */
+        return pid;
+    int current = open_of(init);
+    if (current < 0)
+        return current;
+    pid = clone_into(how, current);
+    if (pid != 0) /* else the child, which close-on-exec takes care of */
+        close(current);
+    return pid;
 }
 
 bool cgroup_oom_killed(void) {

@@ -94,6 +94,7 @@ static int take_terminal(const struct launch *launch, uid_t owner, struct err *e
     return status < 0 ? err_set(e, -status, "failed to hand over the terminal") : 0;
 }
 
+/* Nothing of the agent's stays open but the report's descriptor: paths of the container may lead to /proc/self/fd. */
 static int take_pipes(const struct launch *launch, struct err *e) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
@@ -101,6 +102,17 @@ static int take_pipes(const struct launch *launch, struct err *e) {
     for (int i = 0; i < 3; i++)
         if (dup2(launch->stdio[i] < 0 ? null : launch->stdio[i], i) < 0)
             return err_set(e, errno, "failed to set up the standard streams");
+    if (launch->status > 3)
+        close_range(3, (unsigned)launch->status - 1, 0);
+    close_range((unsigned)launch->status + 1, ~0U, 0);
+    return 0;
+}
+
+/* So that it can open them again, as /dev/stdout. The pipes are this process's alone; /dev/null stays everybody's. */
+static int give_pipes(const struct launch *launch, uid_t owner, struct err *e) {
+    for (int i = 0; i < 3 && !agent.plain; i++)
+        if (launch->stdio[i] >= 0 && fchown(i, owner, (gid_t)-1) < 0)
+            return err_set(e, errno, "failed to give the standard streams to user %u", owner);
     return 0;
 }
 
@@ -162,21 +174,22 @@ static int become(const struct launch *launch, const struct user *user, struct e
 
 /* ---- the program ---- */
 
-static int go_to(const struct launch *launch, const char *directory, struct err *e) {
-    if (chdir(directory) == 0)
-        return 0;
-    if (errno == ENOENT && launch->container && !agent.plain)
-        return err_set(e, ENOENT, "failed to make the working directory %s", directory);
-    return err_set(e, errno, "failed to enter the working directory %s", directory);
-}
-
-static void make_directory(const char *path) {
+/*
+ * Into the working directory, which the init process makes if it is missing. Not by chdir(2): no link of /proc may lead
+ * out of the container.
+ */
+static int go_to(const struct launch *launch, const char *directory) {
+    bool make = launch->container && !agent.plain;
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int made = root < 0 ? -1 : root_mkdirs(root, path);
-    if (made >= 0)
-        close(made);
+    int fd = root < 0 ? -errno
+             : make   ? root_mkdirs(root, directory)
+                      : root_open(root, directory, O_PATH | O_DIRECTORY, 0);
+    int status = fd < 0 ? fd : fchdir(fd) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
     if (root >= 0)
         close(root);
+    return status;
 }
 
 static int no_program(const char *name, int number, bool searched, struct err *e) {
@@ -228,24 +241,27 @@ static int run(const struct launch *launch, struct err *e) {
     static struct user user;
     const char *name = args_string(launch->process, "executable", "");
     const char *directory = args_string(launch->process, "workingDirectory", "/");
-    int status = user_resolve(launch->process, &user, e);
+    int status = take_pipes(launch, e);
+    if (status == 0)
+        status = user_resolve(launch->process, &user, e);
     if (status < 0)
         return status;
     setsid();
-    status = launch->terminal ? take_terminal(launch, user.uid, e) : take_pipes(launch, e);
-    if (status == 0)
-        status = apply_limits(launch->process, e);
+    status = launch->terminal ? take_terminal(launch, user.uid, e) : give_pipes(launch, user.uid, e);
     if (status < 0)
         return status;
-    if (launch->container && !agent.plain)
-        make_directory(directory); /* what stands in its way shows when it is entered */
     char **arguments = environment_arguments(name, launch->process);
     char **environment = environment_build(launch->process, user.home, launch->terminal);
     if (!arguments || !environment)
         return err_set(e, ENOMEM, "failed to run %s", name);
-    status = become(launch, &user, e);
+    int there = go_to(launch, directory); /* as root: it need not be one that the user may enter */
+    status = apply_limits(launch->process, e);
     if (status == 0)
-        status = go_to(launch, directory, e);
+        status = become(launch, &user, e);
+    if (status == 0 && there == -EACCES)
+        there = go_to(launch, directory); /* a directory of the host may be the user's and not root's */
+    if (status == 0 && there < 0)
+        status = err_set(e, -there, "failed to enter the working directory %s", directory);
     if (status < 0)
         return status;
     reset_signals();

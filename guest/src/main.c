@@ -2,6 +2,7 @@
  * container-agent: the one process of the guest besides the container's.
  *
  *   As PID 1 (/init of the initramfs): boots, then serves the virtio-serial port.
+ *   As the kernel's modprobe (modules.h), of which it is a short-lived child.
  *   As an ordinary process (contract tests): container-agent --fd N --state DIR [--plain]
  */
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include "dispatch.h"
 #include "log.h"
 #include "loop.h"
+#include "modules.h"
 #include "mux.h"
 #include "process.h"
 #include "relay.h"
@@ -93,6 +95,8 @@ static int as_process(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     struct timespec now;
+    if (strcmp(argv[0], MODULES_PROGRAM) == 0) /* the kernel's call: /modprobe -q -- ALIAS */
+        return modules_probe(argv[argc - 1]);
     clock_gettime(CLOCK_BOOTTIME, &now);
     agent.started_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
     agent.pid1 = getpid() == 1;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,7 +16,7 @@
 
 enum { MODULES_MAX = 128, PATH_SIZE = 128, LATE_MS = 500, NICEST = 19 };
 
-enum group { CHANNEL, GENERAL, NETWORK, SHARING, LATE };
+enum group { CHANNEL, GENERAL, NETWORK, SHARING, LATE, WANTED };
 
 static struct {
     char path[PATH_SIZE];
@@ -28,8 +29,19 @@ static const struct {
     const char *name;
     enum group group;
 } groups[] = {
-    {"failover", NETWORK},  {"net_failover", NETWORK}, {"virtio_net", NETWORK}, {"ipv6", NETWORK},
-    {"af_packet", NETWORK}, {"fuse", SHARING},         {"virtiofs", SHARING},   {"virtio_balloon", LATE},
+    {"failover", NETWORK}, {"net_failover", NETWORK}, {"virtio_net", NETWORK},
+    {"ipv6", NETWORK},     {"af_packet", NETWORK},    {"fuse", SHARING},
+    {"virtiofs", SHARING}, {"virtio_balloon", LATE},  {"tun", WANTED},
+};
+
+/* Drivers of the container's: the aliases under which the kernel asks for them, and their device nodes. */
+static const struct {
+    const char *alias, *device, *module;
+} wanted[] = {
+    {"char-major-10-200", "/dev/net/tun", "tun"},
+    {"rtnl-link-tun", NULL, "tun"},
+    {"char-major-10-229", "/dev/fuse", "fuse"},
+    {"fs-fuse", NULL, "fuse"},
 };
 
 /* `/modules/virtio_net.ko` is called virtio_net. */
@@ -118,4 +130,39 @@ void modules_late(void) {
 
 void modules_for_sharing(void) {
     load_group(SHARING);
+}
+
+static void load_called(const char *name) {
+    for (int i = 0; i < count; i++)
+        if (is_called(list[i].path, name))
+            load(list[i].path);
+}
+
+bool modules_for_device(const char *path) {
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        if (wanted[i].device && strcmp(wanted[i].device, path) == 0) {
+            load_called(wanted[i].module);
+            return true;
+        }
+    return false;
+}
+
+int modules_probe(const char *alias) {
+    read_list();
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        if (strcmp(wanted[i].alias, alias) == 0) {
+            load_called(wanted[i].module);
+            return EXIT_SUCCESS;
+        }
+    return EXIT_FAILURE;
+}
+
+void modules_on_demand(void) {
+    static const char program[] = MODULES_PROGRAM;
+    int fd =
+        symlink("/init", program) < 0 && errno != EEXIST ? -1 : open("/proc/sys/kernel/modprobe", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, program, strlen(program)) < 0)
+        log_line("drivers are not loaded on demand: %s", strerror(errno));
+    if (fd >= 0)
+        close(fd);
 }

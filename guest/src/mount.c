@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "args.h"
+#include "device.h"
 #include "root.h"
 #include "socket.h"
 #include "volume.h"
@@ -35,19 +35,6 @@ static const struct {
     {"/dev/mqueue", "mqueue", NULL, SAFE, true},
 };
 
-static const struct {
-    const char *path;
-    unsigned major, minor;
-} nodes[] = {
-    {"/dev/null", 1, 3}, {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
-    {"/dev/tty", 5, 0},  {"/dev/urandom", 1, 9}, {"/dev/random", 1, 8},
-};
-
-static const char *const links[][2] = {
-    {"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
-    {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},         {"/proc/kcore", "core"},
-};
-
 /* ---- standard mounts ---- */
 
 static int mount_on(int root, const char *path, const char *source, const char *type, unsigned long flags,
@@ -66,44 +53,6 @@ static int mount_shm(int root, const json_t *container, struct err *e) {
     return mount_on(root, "/dev/shm", "shm", "tmpfs", SAFE, data, e);
 }
 
-static int make_node(int root, const char *path, dev_t device, struct err *e) {
-    const char *slash = strrchr(path, '/');
-    char parent[256];
-    if (!slash || (size_t)(slash - path) + 1 >= sizeof parent)
-        return err_set(e, EINVAL, "failed to make the device %s", path);
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path) + 1, path);
-    int directory = root_mkdirs(root, parent);
-    int status = directory < 0 ? directory : 0;
-    if (status == 0 && mknodat(directory, slash + 1, S_IFCHR | 0666, device) < 0 && errno != EEXIST)
-        status = -errno;
-    if (directory >= 0)
-        close(directory);
-    return status < 0 ? err_set(e, -status, "failed to make the device %s", path) : 0;
-}
-
-static int make_devices(int root, const json_t *container, struct err *e) {
-    const json_t *item;
-    size_t index;
-    int status = 0;
-    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0] && status == 0; i++)
-        status = make_node(root, nodes[i].path, makedev(nodes[i].major, nodes[i].minor), e);
-    json_array_foreach(args_array(container, "devices"), index, item) {
-        struct stat found;
-        const char *path = json_string_value(item);
-        if (status == 0 && (!path || stat(path, &found) < 0 || !S_ISCHR(found.st_mode)))
-            return err_set(e, ENODEV, "the guest has no device %s", path ? path : "?");
-        if (status == 0)
-            status = make_node(root, path, found.st_rdev, e);
-    }
-    int dev = status < 0 ? -1 : root_open(root, "/dev", O_PATH | O_DIRECTORY, 0);
-    for (size_t i = 0; dev >= 0 && i < sizeof links / sizeof links[0]; i++)
-        if (symlinkat(links[i][0], dev, links[i][1]) < 0 && status == 0)
-            status = err_set(e, errno, "failed to make /dev/%s", links[i][1]);
-    if (dev >= 0)
-        close(dev);
-    return status;
-}
-
 static int mount_standard(int root, const json_t *container, struct err *e) {
     for (size_t i = 0; i < sizeof standard / sizeof standard[0]; i++) {
         int status = mount_on(root, standard[i].path, standard[i].type, standard[i].type, standard[i].flags,
@@ -113,7 +62,7 @@ static int mount_standard(int root, const json_t *container, struct err *e) {
             return status;
     }
     int status = mount_shm(root, container, e);
-    return status < 0 ? status : make_devices(root, container, e);
+    return status < 0 ? status : device_make_all(root, container, e);
 }
 
 /* ---- the container's own mounts ---- */

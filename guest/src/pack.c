@@ -16,6 +16,7 @@
 #include "ours.h"
 #include "sparse.h"
 #include "tar.h"
+#include "unsized.h"
 
 static const char opaque[] = "trusted.overlay.opaque";
 
@@ -117,12 +118,17 @@ static int pack_file(int fd, const struct stat *found, struct err *e) {
         return status;
     if (options->sparse && found->st_blocks < found->st_size / 512 && sparse_find(fd, (uint64_t)found->st_size, &map))
         return pack_sparse(fd, found, &entry, e);
+    int copy;
     entry.size = (uint64_t)found->st_size;
-    status = put(&entry, e);
+    status = unsized_read(fd, found, &copy, &entry.size);
     if (status < 0)
-        return status;
-    status = tar_write_data(&writer, fd, entry.size);
-    return status < 0 ? err_set(e, -status, "failed to archive %s", name) : 0;
+        return err_set(e, -status, "failed to read %s", name);
+    status = put(&entry, e);
+    if (status == 0 && (status = tar_write_data(&writer, copy < 0 ? fd : copy, entry.size)) < 0)
+        err_set(e, -status, "failed to archive %s", name);
+    if (copy >= 0)
+        close(copy);
+    return status;
 }
 
 static int pack_directory(int fd, const struct stat *found, struct err *e) {

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { LINKS_MAX = 40 }; /* as the kernel's MAXSYMLINKS */
+
 int root_open(int root, const char *path, int flags, mode_t mode) {
     struct open_how how = {
         .flags = (unsigned)(flags | O_CLOEXEC),
@@ -24,8 +26,26 @@ int root_open(int root, const char *path, int flags, mode_t mode) {
     return fd < 0 ? -errno : fd;
 }
 
-/* The directory `path`, whose parent exists. */
-static int make_one(int root, const char *parent, const char *path, const char *name) {
+/* Where the link `parent`/`name` leads, as an absolute path in the root; -EINVAL when it is none. */
+static int link_target(int root, const char *parent, const char *name, char *target, size_t size) {
+    char text[PATH_MAX];
+    int above = root_open(root, parent, O_PATH | O_DIRECTORY, 0);
+    ssize_t length = above < 0 ? above : readlinkat(above, name, text, sizeof text);
+    if (above >= 0 && length < 0)
+        length = -errno;
+    if (above >= 0)
+        close(above);
+    if (length < 0)
+        return (int)length;
+    int used = snprintf(target, size, "%s/%.*s", *text == '/' ? "" : parent, (int)length, text);
+    return used < 0 || (size_t)used >= size || length == sizeof text ? -ENAMETOOLONG : 0;
+}
+
+static int make_all(int root, const char *path, int links);
+
+/* The directory `path`, whose parent exists; if it is a link that leads to nothing, what that means to lead to. */
+static int make_one(int root, const char *parent, const char *path, const char *name, int links) {
+    char target[PATH_MAX];
     int fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
     if (fd != -ENOENT)
         return fd;
@@ -34,17 +54,22 @@ static int make_one(int root, const char *parent, const char *path, const char *
         return above;
     int status = mkdirat(above, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
     close(above);
-    return status < 0 ? status : root_open(root, path, O_PATH | O_DIRECTORY, 0);
+    if (status < 0)
+        return status;
+    fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
+    if (fd != -ENOENT)
+        return fd;
+    status = links > 0 ? link_target(root, parent, name, target, sizeof target) : -ELOOP;
+    return status < 0 ? status : make_all(root, target, links - 1);
 }
 
-int root_mkdirs(int root, const char *path) {
+static int make_all(int root, const char *path, int links) {
     char whole[PATH_MAX], parent[PATH_MAX] = "/";
     int fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
     if (fd != -ENOENT)
         return fd;
     if (strlen(path) >= sizeof whole)
         return -ENAMETOOLONG;
-    fd = -ENOENT;
     for (const char *at = path; *at;) {
         char name[NAME_MAX + 1];
         while (*at == '/')
@@ -61,7 +86,7 @@ int root_mkdirs(int root, const char *path) {
         whole[at - path] = 0;
         if (fd >= 0)
             close(fd);
-        fd = make_one(root, parent, whole, name);
+        fd = make_one(root, parent, whole, name, links);
         if (fd < 0)
             return fd;
         strcpy(parent, whole);
@@ -69,15 +94,14 @@ int root_mkdirs(int root, const char *path) {
     return fd;
 }
 
-int root_target(int root, const char *path, bool directory) {
-    char parent[PATH_MAX];
-    int fd = root_open(root, path, O_PATH, 0);
-    if (fd != -ENOENT)
-        return fd;
-    if (directory)
-        return root_mkdirs(root, path);
+int root_mkdirs(int root, const char *path) {
+    return make_all(root, path, LINKS_MAX);
+}
+
+static int make_file(int root, const char *path, int links) {
+    char parent[PATH_MAX], target[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    if (!slash || (size_t)(slash - path) >= sizeof parent)
+    if (!slash || (size_t)(slash - path) + 1 >= sizeof parent)
         return -EINVAL;
     memcpy(parent, path, (size_t)(slash - path) + 1);
     parent[slash - path + 1] = 0;
@@ -86,10 +110,21 @@ int root_target(int root, const char *path, bool directory) {
         return above;
     close(above);
     int file = root_open(root, path, O_RDONLY | O_CREAT, 0644);
+    if (file == -ENOENT) { /* a link into a directory that is not there */
+        int status = links > 0 ? link_target(root, parent, slash + 1, target, sizeof target) : -ELOOP;
+        return status < 0 ? status : make_file(root, target, links - 1);
+    }
     if (file < 0)
         return file;
     close(file);
     return root_open(root, path, O_PATH, 0);
+}
+
+int root_target(int root, const char *path, bool directory) {
+    int fd = root_open(root, path, O_PATH, 0);
+    if (fd != -ENOENT)
+        return fd;
+    return directory ? root_mkdirs(root, path) : make_file(root, path, LINKS_MAX);
 }
 
 int root_mount(int target, const char *source, const char *type, unsigned long flags, const char *data) {

@@ -8,10 +8,13 @@
 /* open(2) of an absolute path in the root; -errno. */
 int root_open(int root, const char *path, int flags, mode_t mode);
 
-/* Make a directory and its parents, 0755, if missing; the directory as O_PATH, or -errno. */
+/*
+ * Make a directory and its parents, 0755, if missing; where a link on the way leads to nothing, what it means to lead
+ * to. The directory as O_PATH, or -errno.
+ */
 int root_mkdirs(int root, const char *path);
 
-/* A place to mount on, made if missing: a directory, or an empty file. O_PATH, or -errno. */
+/* A place to mount on, made likewise if missing: a directory, or an empty file. O_PATH, or -errno. */
 int root_target(int root, const char *path, bool directory);
 
 /* mount(2) onto an O_PATH descriptor; 0 or -errno. */

@@ -199,6 +199,8 @@ static int prepare(struct process *process, const json_t *args, struct launch *l
     status = rootfs_fd(e);
     if (status < 0)
         return status;
+    if (agent.pid1)
+        modules_on_demand();
     close_fd(&container.cgroup);
     int cgroup = cgroup_create(spec, e);
     container.cgroup = cgroup >= 0 ? cgroup : -1;
@@ -212,19 +214,14 @@ static pid_t spawn(const struct process *process, const struct launch *launch, i
     struct clone_args how = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)pidfd, .exit_signal = SIGCHLD};
     if (process->init && !agent.plain)
         how.flags |= CLONE_NEWPID;
-    if (container.cgroup >= 0) {
-        how.flags |= CLONE_INTO_CGROUP;
-        how.cgroup = (unsigned)container.cgroup;
-    }
     if (join && own < 0)
         own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
     if (join && setns(launch->container_pidfd, CLONE_NEWPID) < 0)
         return -errno;
-    pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof how);
-    int number = errno;
+    pid_t pid = cgroup_clone(&how, container.cgroup, container.init ? container.init->pid : 0);
     if (pid != 0 && join && setns(own, CLONE_NEWPID) < 0)
         log_line("cannot return to the own pid namespace: %s", strerror(errno));
-    return pid < 0 ? -number : pid;
+    return pid;
 }
 
 static int start(struct process *process, const json_t *args, struct ends *ends, struct err *e) {

@@ -17,6 +17,7 @@
 
 #include "agent.h"
 #include "args.h"
+#include "cgroup.h"
 #include "dispatch.h"
 #include "processes.h"
 #include "relay.h"
@@ -114,14 +115,12 @@ static noreturn void become_child(struct job *job, int data, int status) {
 /* Data goes to the child by `pipes[0]`, or comes from it; its report by `report`. */
 static int spawn(struct job *job, int data, int report, int *pidfd) {
     struct clone_args how = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)pidfd, .exit_signal = SIGCHLD};
-    if (job->in_container && container.cgroup >= 0) { /* memory that it takes, on a tmpfs say, is the container's */
-        how.flags |= CLONE_INTO_CGROUP;
-        how.cgroup = (unsigned)container.cgroup;
-    }
-    pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof how);
+    /* memory that it takes, on a tmpfs say, is the container's */
+    int cgroup = job->in_container ? container.cgroup : -1;
+    pid_t pid = cgroup_clone(&how, cgroup, container.init ? container.init->pid : 0);
     if (pid == 0)
         become_child(job, data, report);
-    return pid < 0 ? -errno : 0;
+    return pid < 0 ? pid : 0;
 }
 
 static int start(struct transfer *transfer, struct job *job, uint32_t stream, struct err *e) {

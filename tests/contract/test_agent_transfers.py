@@ -101,6 +101,21 @@ async def test_paths_that_are_not_there_are_named(plain: Connect, tmp_path: Path
             await copy_in(guest, f"{tmp_path}/none/.", tar_of(a=b"1"))
 
 
+async def test_files_that_are_made_when_they_are_read_are_copied_with_their_contents(plain: Connect) -> None:
+    async with plain() as guest:
+        for path in ("/proc/version", "/proc/filesystems", "/sys/kernel/mm/transparent_hugepage/enabled"):
+            stream = await copy_out(guest, Path(path))
+            with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
+                (member,) = tar.getmembers()
+                copied = tar.extractfile(member)
+                assert copied is not None
+                assert copied.read() == Path(path).read_bytes(), path
+        with pytest.raises(GuestError, match="failed to read mem: Input/output error"):
+            await copy_out(guest, Path("/proc/self/mem"))
+        with pytest.raises(GuestError, match="failed to read pagemap: File too large"):
+            await copy_out(guest, Path("/proc/self/pagemap"))
+
+
 async def test_a_reader_that_goes_or_has_no_room_ends_the_transfer(plain: Connect, tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(bytes(20_000_000))
     async with plain() as guest:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -176,3 +177,44 @@ async def test_changes_are_replayed_where_they_happened_and_nowhere_else(
             await replay(guest, "share0", b"m" * 70000)
         with pytest.raises(GuestError, match="failed to open the volume"):
             await replay(guest, "../v/share0")
+
+
+@pytest.fixture
+def linked_root(busybox_root: Path, tmp_path: Path) -> Path:
+    """An image whose links lead to nothing."""
+    root = tmp_path / "linked"
+    shutil.copytree(busybox_root, root, symlinks=True, ignore=shutil.ignore_patterns("data"))
+    for link, target in (
+        ("lock", "/run/lock"),
+        ("out", "../../../../../../srv/new"),
+        ("chain", "out/deeper"),
+        ("file", "/not/there/file"),
+        ("loop", "loop"),
+    ):
+        (root / link).symlink_to(target)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("where", "real"),
+    [("/lock", "/run/lock"), ("/out", "/srv/new"), ("/chain", "/srv/new/deeper"), ("/chain/x", "/srv/new/deeper/x")],
+)
+async def test_a_volume_at_a_link_to_nothing_is_where_that_leads_inside_the_root(
+    isolated: Connect, linked_root: Path, tmp_path: Path, where: str, real: str
+) -> None:
+    target = volume(tmp_path, "data")
+    (target / "f").write_text("here")
+    script = f"cat {real}/f; stat -c %a:%F {os.path.dirname(real)}; test -L {where.removesuffix('/x')} && echo link"
+    found = await run(isolated, linked_root, bound("data", where), script)
+    assert found == "here755:directory\nlink\n"
+    assert not Path("/srv/new").exists()
+
+
+async def test_a_file_at_a_link_to_nothing_is_where_that_leads(
+    isolated: Connect, linked_root: Path, tmp_path: Path
+) -> None:
+    (volume(tmp_path, "data") / "f").write_text("here")
+    mount = bound("data", "/file", path="f", populate=False)
+    assert await run(isolated, linked_root, mount, "cat /not/there/file /file") == "herehere"
+    with pytest.raises(GuestError, match="on /loop in the container: Too many levels"):
+        await run(isolated, linked_root, Mount("tmpfs", "tmpfs", "/loop", []), "true")

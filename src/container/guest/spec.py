@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from container.model.container import Device
 from container.model.mount import Mount
 
 
@@ -89,7 +90,7 @@ class ContainerSpec:
     read_only: bool = False
     use_init: bool = False
     no_new_privileges: bool = False
-    devices: list[str] = field(default_factory=list)  # further nodes of the guest's /dev, as `/dev/kvm`
+    devices: list[Device] = field(default_factory=list)  # besides the usual ones
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ async def _moving(patience: float | None) -> AsyncIterator[Callable[[], None]]:
     loop = asyncio.get_running_loop()
 
     def moved() -> None:
-        if patience is not None:
+        if patience is not None and not scope.expired():
             scope.reschedule(loop.time() + patience)
 
     try:

@@ -40,6 +40,14 @@ class DNSConfiguration:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A device of the guest's kernel, as `/dev/fuse`, and the absolute path of its node in the container."""
+
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True)
 class ContainerRequest:
     """`run` and `create` as the user typed them; the API server merges the image's configuration into it."""
 
@@ -66,6 +74,7 @@ class ContainerRequest:
     shm_size: int | None = None
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
+    devices: list[Device] = field(default_factory=list)
     read_only: bool = False
     use_init: bool = False
     auto_remove: bool = False
@@ -108,6 +117,7 @@ class ContainerConfiguration:
     readonly_paths: list[str] | None = None
     hostname: str | None = None  # ours: other than the id up to its first dot
     extra_hosts: list[str] = field(default_factory=list)  # ours: `name:address`
+    devices: list[Device] = field(default_factory=list)  # ours
     kernel: str | None = None  # ours: a kernel other than the default
     kernel_arguments: list[str] = field(default_factory=list)  # ours
     auto_remove: bool = False  # ours

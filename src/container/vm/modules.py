@@ -13,7 +13,7 @@ from container.vm.image import decompress_module
 # Without these no container starts. The first two come first: the channel works as soon as they are loaded.
 REQUIRED = ("virtio_pci", "virtio_console", "virtio_blk", "squashfs", "overlay", "ext4")
 # Used when there.
-OPTIONAL = ("virtio_net", "virtio_balloon", "fuse", "virtiofs", "unix", "ipv6", "af_packet")
+OPTIONAL = ("virtio_net", "virtio_balloon", "fuse", "virtiofs", "unix", "ipv6", "af_packet", "tun")
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 _SIGNATURE = b"~Module signature appended~\n"

@@ -7,6 +7,7 @@ import pytest
 
 from container.cli.options import (
     create,
+    devices,
     environment,
     labels,
     mounts,
@@ -282,6 +283,29 @@ def test_mount_errors(word: str, message: str) -> None:
 )
 def test_volume_errors(word: str, message: str) -> None:
     assert message in _message(mounts.parse_volume, word)
+
+
+@pytest.mark.parametrize(
+    ("word", "source", "destination"),
+    [
+        ("/dev/fuse", "/dev/fuse", "/dev/fuse"),
+        ("/dev/fuse:rwm", "/dev/fuse", "/dev/fuse"),
+        ("/dev/fuse:/dev/f", "/dev/fuse", "/dev/f"),
+        ("/dev/net/tun:/x/tun:rw", "/dev/net/tun", "/x/tun"),
+    ],
+)
+def test_devices(word: str, source: str, destination: str) -> None:
+    assert _request("--device", word)["devices"] == [{"source": source, "destination": destination}]
+
+
+@pytest.mark.parametrize("word", ["fuse", "vendor.com/gpu=all", "/dev/fuse:/a:/b:rwm", "/dev/fuse:/a/", ""])
+def test_devices_of_another_form_are_refused(word: str) -> None:
+    assert _message(devices.parse_devices, [word]).startswith(f"invalid device '{word}'. Expected: /dev/NAME")
+
+
+@pytest.mark.parametrize("permissions", ["r", "w", "m", "x", ""])
+def test_permissions_that_would_not_hold_are_refused(permissions: str) -> None:
+    assert "rwm" in _message(devices.parse_devices, [f"/dev/fuse:/dev/fuse:{permissions}"])
 
 
 def test_published_sockets() -> None:

@@ -17,6 +17,17 @@ MINIMUM_STORAGE = 64 * MIB
 DEFAULT_NETWORK = "default"
 DEFAULT_MTU = 1280
 NO_NETWORK = "none"
+# Of the guest's kernel; the host's have no meaning there.
+DEVICES = (
+    "/dev/fuse",
+    "/dev/net/tun",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+)
 
 
 def check(request: ContainerRequest) -> None:
@@ -34,6 +45,8 @@ def check(request: ContainerRequest) -> None:
             raise ContainerError(
                 ErrorCode.UNSUPPORTED, f"cannot create the container: {what} is not supported by this version"
             )
+    for device in request.devices:
+        _check_device(device.source)
     if named in ([], [NO_NETWORK]) and request.networks is not None and request.published_ports:
         raise invalid_argument("cannot publish ports of a container without a network; give it one with --network")
     if request.cpus is not None and request.cpus < 1:
@@ -89,6 +102,7 @@ def build(
         published_sockets=list(request.published_sockets),
         hostname=request.hostname,
         extra_hosts=list(request.extra_hosts),
+        devices=list(request.devices),
         networks=networks(request, id, domain),
         dns=_dns(request.dns, domain),
         labels=dict(request.labels),
@@ -107,6 +121,12 @@ def build(
         kernel_arguments=list(request.kernel_arguments),
         auto_remove=request.auto_remove,
     )
+
+
+def _check_device(path: str) -> None:
+    if path not in DEVICES:
+        reason = f"it runs in a virtual machine of its own, which offers {', '.join(DEVICES)}"
+        raise ContainerError(ErrorCode.UNSUPPORTED, f"the container cannot have the device {path}: {reason}")
 
 
 def _check_memory(size: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from container.cli import logger
-from container.cli.options import fetch, labels, mounts, networks, platform, ports, process, security, size
+from container.cli.options import devices, fetch, labels, mounts, networks, platform, ports, process, security, size
 from container.cli.spec import Argument, Option, Values, flag, integer
 from container.errors import ContainerError, not_found
 
@@ -79,6 +79,7 @@ MANAGEMENT_OPTIONS = [
     _many("cap_drop", "--cap-drop", "Drop a Linux capability", "cap"),
     _one("cidfile", "--cidfile", "Write the container's id to a file", "path"),
     _flag("detach", "-d, --detach", "Leave the container running and print its id"),
+    _many("device", "--device", "Add a device of the virtual machine, as /dev/fuse or /dev/net/tun", "device"),
     _many("dns", "--dns", "Address of a name server", "ip"),
     _one("dns_domain", "--dns-domain", "Default DNS domain", "domain"),
     _many("dns_options", "--dns-option", "Resolver option", "option"),
@@ -152,6 +153,7 @@ def request(values: Values) -> dict[str, Any]:
         "maxConcurrentDownloads": values.downloads,
         "dns": networks.parse_dns(values),
         "extraHosts": networks.parse_hosts(values.add_host),
+        "devices": devices.parse_devices(values.device),
     }
     optional = {
         "id": values.name,

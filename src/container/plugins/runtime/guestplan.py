@@ -16,7 +16,13 @@ from container.vm.spec import card_address
 
 HOST_GATEWAY = "host-gateway"
 CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
-SYSCTLS = {"vm.overcommit_memory": "1", "vm.max_map_count": "262144"}
+SYSCTLS = {
+    "vm.overcommit_memory": "1",
+    "vm.max_map_count": "262144",
+    # as docker: no privilege for ports below 1024 and for ping, in a network that is the container's alone
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
 
 
 def rootfs(launch: Launch) -> RootfsSpec:
@@ -105,4 +111,5 @@ def container(configuration: ContainerConfiguration, forwards: Sequence[Forward]
         cpu_quota=configuration.resources.cpus * CPU_PERIOD,
         read_only=configuration.read_only,
         use_init=configuration.use_init,
+        devices=configuration.devices,
     )

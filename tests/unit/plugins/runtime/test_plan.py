@@ -75,7 +75,7 @@ def test_only_the_first_interface_has_default_routes():
 
 def test_sysctls_of_the_user_win_over_the_defaults():
     spec = guestplan.container(configured(sysctls={"vm.max_map_count": "1", "net.core.somaxconn": "9"}).configuration)
-    assert spec.sysctls == {"vm.overcommit_memory": "1", "vm.max_map_count": "1", "net.core.somaxconn": "9"}
+    assert spec.sysctls == guestplan.SYSCTLS | {"vm.max_map_count": "1", "net.core.somaxconn": "9"}
 
 
 def test_limits_and_flags_reach_the_guest():
@@ -116,6 +116,13 @@ def test_a_host_name_and_further_hosts_that_were_asked_for():
         "fd00::9 v6",
         "192.168.64.1 gate",
     ]
+
+
+def test_ports_below_1024_and_ping_are_for_every_user_unless_told_otherwise():
+    low, ping = "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"
+    sysctls = guestplan.container(configured(sysctls={low: "1024"}).configuration).sysctls
+    assert (sysctls[low], sysctls[ping]) == ("1024", "0 2147483647")
+    assert guestplan.container(configured().configuration).sysctls[low] == "0"
 
 
 def test_the_ssh_agent_is_announced_unless_another_one_was():
