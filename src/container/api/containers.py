@@ -35,10 +35,12 @@ class Containers(Interface, name="io.container.Containers"):
         attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
+        notices: bool = False,
     ) -> AsyncIterator[ProcessEvent]:
         """Boot the VM and start the init process: progress, `started`, and with `wait` the exit code.
 
-        Of the caller's `environment` only what a start looks up anew matters: `SSH_AUTH_SOCK`.
+        Of the caller's `environment` only what a start looks up anew matters: `SSH_AUTH_SOCK`. A caller that shows
+        `notices` gets those that are due, each of which is given out once.
 
         With `wait`, a program that cannot be executed has an exit code (126, 127) and no `started`; why was told on
         its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else `started`.

@@ -15,6 +15,10 @@ class System(Interface, name="io.container.System"):
     async def Ping(self) -> Health:
         """Answers as soon as the API server serves; never waits for anything."""
 
+    @method("health")
+    async def AwaitAccelerator(self) -> Health:
+        """The same, as soon as no boot is under way that is to tell which accelerator works."""
+
     @method("kernel")
     async def GetKernel(self, *, architecture: str) -> Kernel | None:
         """The default kernel of an architecture, None when there is none."""

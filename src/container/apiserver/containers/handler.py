@@ -34,9 +34,10 @@ class ContainersHandler(Containers):
         attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
+        notices: bool = False,
     ) -> AsyncIterator[ProcessEvent]:
         streams = Streams(stdin, stdout, stderr, attachment)
-        async with aclosing(self._service.start(id, streams, wait, environment or {})) as events:
+        async with aclosing(self._service.start(id, streams, wait, environment or {}, notices)) as events:
             async for event in events:
                 yield event
 

@@ -21,6 +21,9 @@ class SystemHandler(System):
     async def Ping(self) -> Health:
         return self._service.health()
 
+    async def AwaitAccelerator(self) -> Health:
+        return await self._service.decided()
+
     async def GetKernel(self, *, architecture: str) -> Kernel | None:
         return await self._service.default_kernel(architecture)
 

@@ -151,6 +151,21 @@ async def test_start_runs_and_the_exit_is_recorded(house: House) -> None:
     assert house.bundles() == []
 
 
+async def test_a_caller_that_shows_notices_is_told_what_is_due_and_why_it_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("container.apiserver.containers.lifecycle.PATIENCE", 0.05)
+    for notices in (True, False):
+        await house.create(str(notices))
+        helper = house.helpers[str(notices)]
+        helper.boot.clear()
+        asyncio.get_running_loop().call_later(0.3, helper.boot.set)
+        events = [each async for each in house.service.start(str(notices), Streams(), False, notices=notices)]
+        assert [each.notice for each in events if each.notice] == ["a notice"] * notices
+        notes = {each.progress.note for each in events if each.progress is not None}
+        assert notes == ({None, "a reason"} if notices else {None})
+
+
 async def _until(house: House, state: ContainerState, id: str = "web") -> None:
     async with asyncio.timeout(5):
         while await house.state(id) is not state:

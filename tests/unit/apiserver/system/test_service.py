@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,25 @@ async def test_health_before_during_and_after_the_probe(house: House) -> None:
     house.prober.gate.set()
     await probing
     assert (await house.handler.Ping()).accelerator_reason == "/dev/kvm boots nothing"
+
+
+async def test_the_verdict_can_be_waited_for_and_its_notice_is_given_out_once(house: House) -> None:
+    house.kernels.install("/vmlinux", None, "amd64")
+    assert house.service.delay() == "testing whether KVM works"
+    waiting = asyncio.create_task(house.handler.AwaitAccelerator())
+    house.tasks.start(house.service.probe(), "probe")
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert house.service.notice() is None
+    house.prober.gate.set()
+    assert (await waiting).accelerator_notice is None
+    house.prober.verdicts["/vmlinux"] = replace(TCG, reason="no /dev/kvm: really", advice="buy one")
+    house.service._probe_again()
+    notice = (await house.handler.AwaitAccelerator()).accelerator_notice
+    assert notice is not None
+    assert notice.endswith("and ten or more times slower: no /dev/kvm. To change that: buy one")
+    assert [house.service.notice(), house.service.notice()] == [notice, None]
+    assert "emulated without KVM" in str(house.service.delay())
 
 
 async def test_starts_wait_for_one_probe(house: House) -> None:
