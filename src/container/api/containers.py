@@ -8,6 +8,7 @@ from container.ipc.interface import Interface, method, stream
 from container.model.container import ContainerRequest, ContainerSnapshot
 from container.model.event import CreateEvent, LogFiles, ProcessEvent
 from container.model.process import ProcessRequest, WindowSize
+from container.model.prune import Pruned
 
 
 class Containers(Interface, name="io.container.Containers"):
@@ -83,6 +84,10 @@ class Containers(Interface, name="io.container.Containers"):
     @method()
     async def Delete(self, *, id: str, force: bool) -> None:
         """Remove a stopped container with all it owns; `force` kills it first. Running: `invalidState`."""
+
+    @method("result")
+    async def Prune(self) -> Pruned:
+        """Remove every stopped container but those of machines."""
 
     @method("containers")
     async def List(self, *, all: bool) -> list[ContainerSnapshot]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from container.ipc.interface import Interface, method, stream
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
+from container.model.prune import Pruned
 from container.model.system import DiskUsage, Health, Kernel
 
 
@@ -35,4 +36,8 @@ class System(Interface, name="io.container.System"):
 
     @method("usage")
     async def DiskUsage(self) -> DiskUsage:
-        """What images, containers and volumes take on disk."""
+        """What all that the system keeps takes on disk."""
+
+    @method("result")
+    async def Prune(self) -> Pruned:
+        """Remove kernels, caches and logs of services that nothing uses."""

@@ -65,3 +65,7 @@ class DiskUsage:
     images: ResourceUsage
     containers: ResourceUsage
     volumes: ResourceUsage
+    kernels: ResourceUsage
+    caches: ResourceUsage
+    logs: ResourceUsage
+    other: ResourceUsage  # the rest of the app root

@@ -76,6 +76,15 @@ class Lifecycle:
                 if (note := self._launches.delay()) is not None:
                     run.tell(ProcessEvent(progress=Progress("Starting container", note=note)))
 
+    def is_starting(self) -> bool:
+        """Whether a machine is on its way up, for a start or to read files, and needs what the cache has."""
+        every = self.containers.values()
+        return any(each.read or (each.run is not None and not each.run.booted.is_set()) for each in every)
+
+    def has_own_kernel(self) -> bool:
+        """Whether a container has a kernel of its own, which may need the modules of any that is installed."""
+        return any(each.configuration.kernel is not None for each in self.containers.values())
+
     def _check_volumes(self, container: Container) -> None:
         wanted = exclusive(container.configuration)
         for other in self.containers.values():

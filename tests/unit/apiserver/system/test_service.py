@@ -9,10 +9,12 @@ import pytest
 
 from container.apiserver.background import Background
 from container.apiserver.system.handler import SystemHandler
+from container.apiserver.system.housekeeping import Housekeeping
 from container.apiserver.system.service import SystemService
-from container.apiserver.system.usage import Usage, nothing
+from container.apiserver.system.usage import Usage
 from container.errors import ContainerError, ErrorCode
 from container.model.event import Progress
+from container.model.job import JobStatus
 from container.model.plugin import CLIPlugin
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
@@ -36,6 +38,12 @@ class FakeKernels:
         if architecture in self.kernels and not force:
             raise ContainerError(ErrorCode.EXISTS, "a kernel of that name is installed")
         return self.kernels.setdefault(architecture, Kernel(binary, architecture, None, modules))
+
+    def installed(self) -> dict[str, bool]:
+        return {}
+
+    def remove(self, directory: str) -> None:
+        raise AssertionError(directory)
 
     async def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
         yield Progress("Downloading kernel", 1, 3)
@@ -62,6 +70,21 @@ class FakeProber:
         return TCG
 
 
+class FakeMachines:
+    """None."""
+
+    def is_starting(self) -> bool:
+        return False
+
+    def has_own_kernel(self) -> bool:
+        return False
+
+
+async def no_jobs() -> list[JobStatus]:
+    """No services."""
+    return []
+
+
 class FakePlugins:
     """One CLI plugin."""
 
@@ -76,7 +99,8 @@ class House:
         self.roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
         self.kernels, self.prober = FakeKernels(), FakeProber()
         self.service = SystemService(self.roots, "built-in", "amd64", self.kernels, self.prober, FakePlugins(), tasks)
-        self.handler = SystemHandler(self.service, Usage(nothing, nothing))
+        kept = Housekeeping(self.roots, self.kernels, FakeMachines(), no_jobs)
+        self.handler = SystemHandler(self.service, Usage(), kept)
         self.tasks = tasks
 
 
