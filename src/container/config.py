@@ -144,6 +144,11 @@ def _defaults() -> Tables:
     }
 
 
+def is_outdated(roots: Roots) -> bool:
+    """Whether the user's file is not what the copy in the app root was made of. Raises ContainerError."""
+    return _read(roots.config) != _read(_copy(roots))
+
+
 def _copy(roots: Roots) -> str:
     return os.path.join(roots.app, "config", "config.toml")
 

@@ -8,6 +8,7 @@ from container.ipc.interface import Interface, method, stream
 from container.model.container import ContainerRequest, ContainerSnapshot
 from container.model.event import CreateEvent, LogFiles, ProcessEvent
 from container.model.process import ProcessRequest, WindowSize
+from container.model.prune import Pruned
 
 
 class Containers(Interface, name="io.container.Containers"):
@@ -35,10 +36,12 @@ class Containers(Interface, name="io.container.Containers"):
         attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
+        notices: bool = False,
     ) -> AsyncIterator[ProcessEvent]:
         """Boot the VM and start the init process: progress, `started`, and with `wait` the exit code.
 
-        Of the caller's `environment` only what a start looks up anew matters: `SSH_AUTH_SOCK`.
+        Of the caller's `environment` only what a start looks up anew matters: `SSH_AUTH_SOCK`. A caller that shows
+        `notices` gets those that are due, each of which is given out once.
 
         With `wait`, a program that cannot be executed has an exit code (126, 127) and no `started`; why was told on
         its standard error. A running container: `invalidState` when a stream or `wait` is asked for, else `started`.
@@ -81,6 +84,10 @@ class Containers(Interface, name="io.container.Containers"):
     @method()
     async def Delete(self, *, id: str, force: bool) -> None:
         """Remove a stopped container with all it owns; `force` kills it first. Running: `invalidState`."""
+
+    @method("result")
+    async def Prune(self) -> Pruned:
+        """Remove every stopped container but those of machines."""
 
     @method("containers")
     async def List(self, *, all: bool) -> list[ContainerSnapshot]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from container.ipc.interface import Interface, method, stream
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
+from container.model.prune import Pruned
 from container.model.system import DiskUsage, Health, Kernel
 
 
@@ -14,6 +15,10 @@ class System(Interface, name="io.container.System"):
     @method("health")
     async def Ping(self) -> Health:
         """Answers as soon as the API server serves; never waits for anything."""
+
+    @method("health")
+    async def AwaitAccelerator(self) -> Health:
+        """The same, as soon as no boot is under way that is to tell which accelerator works."""
 
     @method("kernel")
     async def GetKernel(self, *, architecture: str) -> Kernel | None:
@@ -31,4 +36,8 @@ class System(Interface, name="io.container.System"):
 
     @method("usage")
     async def DiskUsage(self) -> DiskUsage:
-        """What images, containers and volumes take on disk."""
+        """What all that the system keeps takes on disk."""
+
+    @method("result")
+    async def Prune(self) -> Pruned:
+        """Remove kernels, caches and logs of services that nothing uses."""

@@ -1,7 +1,8 @@
 """`io.container.Volumes`: the volumes of a system, as the API server offers them."""
 
 from container.ipc.interface import Interface, method
-from container.model.volume import Volume, VolumePruneResult, VolumeRequest
+from container.model.prune import Pruned
+from container.model.volume import Volume, VolumeRequest
 
 
 class Volumes(Interface, name="io.container.Volumes"):
@@ -20,5 +21,5 @@ class Volumes(Interface, name="io.container.Volumes"):
         """Remove a volume with what is in it; one that a container refers to, running or not, is `invalidState`."""
 
     @method("result")
-    async def Prune(self) -> VolumePruneResult:
+    async def Prune(self) -> Pruned:
         """Remove every volume that no container refers to, running or stopped; trim those that stay."""

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from container import config, log, paths
 from container.apiserver.background import Background
 from container.apiserver.catalogue import Catalogue, register
+from container.apiserver.containers import prune
 from container.apiserver.containers.creation import Creation
 from container.apiserver.containers.files import FilesService, RemoteFileHelpers
 from container.apiserver.containers.files_handler import FilesHandler
@@ -26,9 +27,10 @@ from container.apiserver.networks.helper import RemoteNetworkHelpers
 from container.apiserver.networks.records import NetworkRecord, entities
 from container.apiserver.networks.service import NetworksService
 from container.apiserver.system.handler import SystemHandler
+from container.apiserver.system.housekeeping import Housekeeping
 from container.apiserver.system.machines import AcceleratorProbe, InstalledKernels
 from container.apiserver.system.service import SystemService
-from container.apiserver.system.usage import Usage, of_containers, of_images, of_volumes
+from container.apiserver.system.usage import Usage, logs_inside, of_containers, of_images, of_volumes, of_whole
 from container.apiserver.volumes import records as volume_records
 from container.apiserver.volumes.handler import VolumesHandler
 from container.apiserver.volumes.service import VolumesService
@@ -81,13 +83,15 @@ async def run(roots: Roots, debug: bool) -> None:
         tasks.start(volumes.load(), "the loading of volumes", vital=True)
         tasks.start(system.probe(), "the accelerator probe")
         files = FilesService(containers, helpers, launches, RemoteFileHelpers(roots), tasks)
+        kept = Housekeeping(roots, kernels, lifecycle, supervisor.list)
         usage = Usage(
             of_images(roots.socket(paths.IMAGES)),
             of_containers(containers, roots),
             of_volumes(volumes, containers.with_volume),
+            *(kept.kernels, kept.caches, kept.logs, of_whole(roots), logs_inside(roots)),
         )
         handlers = [
-            *(SystemHandler(system, usage), ContainersHandler(containers)),
+            *(SystemHandler(system, usage, kept), ContainersHandler(containers, prune.of(containers, roots))),
             *(NetworksHandler(networks), VolumesHandler(volumes), FilesHandler(files)),
         ]
         await (await serve(handlers, service=paths.APISERVER, roots=roots)).run(stop)

@@ -68,6 +68,9 @@ class Session:
                 event = reply["event"]
                 if event.get("progress"):
                     progress.update(event["progress"])
+                if event.get("notice"):
+                    progress.update({})
+                    logger.warning(event["notice"])
                 if event.get("started") and not self._begun:
                     progress.finish()
                     self._begin(event.get("process") or self.id)
@@ -173,7 +176,8 @@ def start(session: Session, progress: Progress, on_started: Callable[[], None] |
     """Start a container's init process in `session`; its exit code."""
     agent = os.environ.get(SSH_VARIABLE)
     environment = {SSH_VARIABLE: os.path.abspath(agent)} if agent else None
-    return session.follow("Containers.Start", {"environment": environment}, progress, on_started)
+    notices = True if progress.shows and os.isatty(2) else None  # not in what scripts collect
+    return session.follow("Containers.Start", {"environment": environment, "notices": notices}, progress, on_started)
 
 
 def create(request: dict[str, Any], progress: Progress) -> str:

@@ -80,6 +80,22 @@ def each(ids: list[str], task: Callable[[str], None], failure: str, *, parallel:
     return 0
 
 
+def pruned(kind: str, result: dict[str, Any]) -> int:
+    """Print what a prune of `kind` removed and warn of what it could not; returns the bytes that are free again."""
+    for name in result["deleted"]:
+        output.line(name)
+    for name in sorted(result["failed"]):
+        logger.warning(f"failed to prune {kind} {name}: {result['failed'][name]}")
+    return int(result.get("reclaimed", 0))
+
+
+def reclaimed(size: int) -> None:
+    """Say what a prune freed (contract 1.6)."""
+    from container.cli import sizes
+
+    output.error_line(f"Reclaimed {sizes.decimal(size)} in disk space")
+
+
 def inspect(kind: str, known: list[dict[str, Any]], ids: list[str]) -> int:
     """Print those of `known` that `ids` name as a JSON array, in listing order. Raises ContainerError(notFound)."""
     found = [each for each in known if each["id"] in ids]

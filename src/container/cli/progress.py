@@ -55,6 +55,8 @@ def create(mode: str, steps: tuple[str, ...] = ()) -> Progress:
 class Progress:
     """Shows nothing; the base of those that do. A context manager that leaves the terminal clean."""
 
+    shows = False
+
     def __enter__(self) -> Progress:
         return self
 
@@ -115,7 +117,7 @@ class State:
 
     def _details(self) -> tuple[list[str], list[str]]:
         event = self.event
-        details = []
+        details = [event["note"]] if event.get("note") else []
         done, total = event.get("items"), event.get("totalItems")
         if done is not None:
             details.append(f"{done} of {total} entries" if total else f"{done} entries")
@@ -143,6 +145,8 @@ def duration(seconds: float) -> str:
 class Plain(Progress):
     """Lines without escapes: at most one a second, and the last one."""
 
+    shows = True
+
     def __init__(self, state: State) -> None:
         self._state = state
         self._shown = float("-inf")
@@ -169,6 +173,8 @@ class Plain(Progress):
 
 class Animated(Progress):
     """One line with a spinner, and one a part below it, redrawn in place by a thread of its own."""
+
+    shows = True
 
     def __init__(self, state: State, *, color: bool) -> None:
         self._color = color

@@ -33,17 +33,19 @@ class Progress:
     bytes: int | None = None
     total_bytes: int | None = None
     parts: list[ProgressPart] | None = None
+    note: str | None = None  # why it takes long, in a few words
 
 
 @dataclass(frozen=True)
 class ProcessEvent:
-    """One reply of `start` and `exec`; exactly one of `progress`, `started` and `exit_code` is set.
+    """One reply of `start` and `exec`; exactly one of `progress`, `notice`, `started` and `exit_code` is set.
 
     `exit_code` is the process's own, or 128 + the signal that ended it; `reason` goes with it when the process did not
     end by itself.
     """
 
     progress: Progress | None = None
+    notice: str | None = None  # a sentence for the user
     started: bool | None = None
     process: str | None = None  # id to name the process by: the container's id for its init process
     exit_code: int | None = None

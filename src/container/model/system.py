@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Health:
-    """Answer of the API server to a ping. `accelerator` is `kvm` or `tcg`, with the reason for the choice."""
+    """Answer of the API server to a ping.
+
+    `accelerator` is `kvm` or `tcg`, `unknown` without a verdict, with the reason for it. `accelerator_notice` is what
+    users are told of slow machines, in a sentence with what to do; None where there is nothing to do.
+    """
 
     app_root: str
     install_root: str
@@ -17,6 +21,7 @@ class Health:
     accelerator: str
     accelerator_reason: str
     supervisor: str
+    accelerator_notice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,16 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Verdict of the accelerator probe. `speed` multiplies timeouts: 1.0 on KVM, more under emulation."""
+    """Verdict of the accelerator probe. `speed` multiplies timeouts: 1.0 on KVM, more under emulation.
+
+    `advice` is what the user can do so that it is KVM; None where that is the case, or emulation was asked for.
+    """
 
     name: str  # kvm or tcg
     reason: str
     speed: float
     tsc_khz: int | None = None  # frequency of the time-stamp counter that an emulated machine has: the host's
+    advice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,3 +65,7 @@ class DiskUsage:
     images: ResourceUsage
     containers: ResourceUsage
     volumes: ResourceUsage
+    kernels: ResourceUsage
+    caches: ResourceUsage
+    logs: ResourceUsage
+    other: ResourceUsage  # the rest of the app root

@@ -39,12 +39,3 @@ class VolumeRequest:
     name: str
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class VolumePruneResult:
-    """Names of the volumes that went, why others did not, by name, and the bytes that are free again."""
-
-    deleted: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    reclaimed: int = 0

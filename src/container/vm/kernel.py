@@ -95,6 +95,23 @@ class KernelStore:
 
         return recommended.install(self, architecture, force=force)
 
+    def installed(self) -> dict[str, bool]:
+        """Directories of the installed kernels, and whether a kernel is the default of its architecture."""
+        found = [os.path.dirname(kernel.path) for kernel in self._installed()]
+        defaults = set()
+        for architecture in ARCHITECTURES:
+            with contextlib.suppress(OSError):
+                defaults.add(os.path.realpath(self._link(architecture)))
+        return {directory: os.path.realpath(os.path.join(directory, _IMAGE)) in defaults for directory in found}
+
+    def remove(self, directory: str) -> None:
+        """Remove an installed kernel, unless it became a default meanwhile. Raises ContainerError."""
+        with _translated(f"cannot remove the kernel {directory}"), locks.locked(os.path.join(self.directory, ".lock")):
+            if self.installed().get(directory) is False:
+                condemned = os.path.join(self.directory, f"{_PARTIAL}{os.path.basename(directory)}")
+                os.rename(directory, condemned)
+                shutil.rmtree(condemned)
+
     def scratch(self) -> "tempfile.TemporaryDirectory[str]":
         """A directory for a download, on the store's file system; what a crash left of earlier ones goes."""
         with _translated(f"cannot use {self.directory}"):

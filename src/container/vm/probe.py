@@ -4,8 +4,10 @@ A `/dev/kvm` that opens proves nothing: the only proof is a kernel that boots un
 """
 
 import asyncio
+import glob
 import os
 import platform
+import shutil
 import socket
 import struct
 import tempfile
@@ -15,15 +17,15 @@ from typing import Any
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_argument, os_reason
 from container.linux import tsc
+from container.model import codec
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
 from container.store import atomic
-from container.vm import argv, initramfs
+from container.vm import argv, initramfs, obstacle
 from container.vm.process import find
 from container.vm.qemu import VirtualMachine
 from container.vm.spec import VMSpec
 
-KVM_DEVICE = "/dev/kvm"
 VARIABLE = "CONTAINER_ACCELERATOR"
 TCG_SPEED = 10.0  # emulation is that many times slower than KVM, and more: timeouts are no promises
 
@@ -31,6 +33,7 @@ _FORCED_SPEED = 10.0  # nothing was measured
 _DEADLINE = 40.0  # seconds; nested virtualization needs about 10
 _REFERENCE_BOOT = 0.6  # seconds that a boot takes where KVM runs on the hardware
 _RECORD = "accelerator.json"
+_SCRATCH = ".probe-"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 # What a host says first on the agent's port: frame and KIND_HELLO of guest/include/proto.h.
 _HELLO_BODY = b'{"version": 1}'
@@ -51,7 +54,7 @@ async def _probe(roots: Roots, kernel: Kernel) -> Accelerator:
     verdict = await _boot(roots, kernel)
     try:
         os.makedirs(roots.app, mode=0o700, exist_ok=True)
-        record = {"key": _key(kernel), "name": verdict.name, "reason": verdict.reason, "speed": verdict.speed}
+        record = {"key": _key(kernel), "verdict": codec.encode(verdict)}
         atomic.write_json(os.path.join(roots.app, _RECORD), record)
     except OSError as error:
         raise internal(f"cannot keep the accelerator's verdict in {roots.app}: {os_reason(error)}") from error
@@ -70,31 +73,19 @@ def recorded(roots: Roots, kernel: Kernel) -> Accelerator | None:
         return Accelerator("kvm", f"set by {VARIABLE}", kept.speed if kept and measured else _FORCED_SPEED)
     if wanted != "auto":
         raise invalid_argument(f"invalid {VARIABLE} value '{wanted}': expected auto, kvm or tcg")
-    obstacle = _obstacle(kernel)
-    if obstacle is not None:
-        return Accelerator("tcg", obstacle, TCG_SPEED)
-    return kept
+    found = obstacle.find(kernel.architecture, _MACHINES.get(platform.machine(), platform.machine()))
+    return kept if found is None else _emulation(found)
 
 
-def _obstacle(kernel: Kernel) -> str | None:
-    """Why KVM cannot be used, as far as that can be told without booting."""
-    host = _MACHINES.get(platform.machine(), platform.machine())
-    if kernel.architecture != host:
-        return f"the guest is {kernel.architecture}, the host {host}"
-    try:
-        os.close(os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC))
-    except FileNotFoundError:
-        return f"{KVM_DEVICE} does not exist"
-    except PermissionError:
-        return f"{KVM_DEVICE} may not be opened by this user (is it in the group kvm?)"
-    except OSError as error:
-        return f"{KVM_DEVICE} cannot be opened: {os_reason(error)}"
-    return None
+def _emulation(found: obstacle.Obstacle) -> Accelerator:
+    return Accelerator("tcg", found.reason, TCG_SPEED, advice=found.advice)
 
 
 async def _boot(roots: Roots, kernel: Kernel) -> Accelerator:
     os.makedirs(roots.app, mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".probe-", dir=roots.app) as scratch:
+    for left in glob.glob(os.path.join(glob.escape(roots.app), f"{_SCRATCH}*")):  # by a probe that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=roots.app) as scratch:
         archive = await asyncio.to_thread(initramfs.build, kernel, initramfs.agent_path(), scratch)
         spec = VMSpec(
             name="probe",
@@ -114,7 +105,7 @@ async def _boot(roots: Roots, kernel: Kernel) -> Accelerator:
             if error.code not in (ErrorCode.INTERRUPTED, ErrorCode.TIMEOUT):
                 raise
             reason = error.message.splitlines()[0].removesuffix(": last lines of the boot log:")
-            return Accelerator("tcg", f"{KVM_DEVICE} opens, but {reason}", TCG_SPEED)
+            return _emulation(obstacle.broken(reason))
     speed = round(max(1.0, seconds / _REFERENCE_BOOT), 2)
     return Accelerator("kvm", f"a test boot under KVM took {seconds:.2f} s", speed)
 
@@ -136,7 +127,7 @@ def _kept(roots: Roots, kernel: Kernel) -> Accelerator | None:
     try:
         record = atomic.read_json(os.path.join(roots.app, _RECORD))
         if record["key"] == _key(kernel):
-            return Accelerator(str(record["name"]), str(record["reason"]), float(record["speed"]))
+            return codec.decode(Accelerator, record["verdict"])
     except (ContainerError, KeyError, TypeError, ValueError):
         pass  # it is made again
     return None

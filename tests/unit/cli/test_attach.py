@@ -235,6 +235,21 @@ def test_plain_progress_goes_to_standard_error(system: FakeSystem) -> None:
     assert system.run("run", "-d", "alpine").stderr == "[2/6] Unpacking image [0s]\n"
 
 
+@pytest.mark.parametrize(("terminal", "progress"), [(True, "auto"), (True, "none"), (False, "auto")])
+def test_a_notice_is_for_a_terminal_that_shows_progress(system: FakeSystem, terminal: bool, progress: str) -> None:
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = [{"event": {"notice": "Mind the gap"}}, STARTED]
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    command = system.command("run", "-d", "--progress", progress, "alpine")
+    result = subprocess.run(command, env=system.environment, stdout=subprocess.PIPE, stderr=theirs, timeout=30)
+    assert (result.stdout, result.returncode) == (b"web\n", 0)
+    asked = system.calls[1][1].get("notices")
+    assert asked == (True if terminal and progress == "auto" else None)
+    assert b"Mind the gap" in os.read(ours, 4096)  # whoever asks not, is told nothing by a real system
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_signals_reach_the_process_and_the_third_interrupt_ends_the_cli(system: FakeSystem) -> None:
     process = Process(system)
     command = subprocess.Popen(system.command("run", "alpine"), env=system.environment, stderr=subprocess.PIPE)

@@ -88,23 +88,77 @@ def test_prune_prints_names_then_digests(system: FakeSystem) -> None:
 USAGE = {
     "images": {"total": 3, "active": 1, "sizeInBytes": 12_345_678, "reclaimable": 5_555_555},
     "containers": {"total": 2, "active": 1, "sizeInBytes": 90112, "reclaimable": 4096},
-    "volumes": {"total": 0, "active": 0, "sizeInBytes": 0, "reclaimable": 0},
+    **{
+        key: {"total": 0, "active": 0, "sizeInBytes": 0, "reclaimable": 0}
+        for key in ("volumes", "kernels", "caches", "logs", "other")
+    },
 }
 
 
 def test_df(system: FakeSystem) -> None:
     system.answers["System.DiskUsage"] = {"usage": USAGE}
     assert system.run("system", "df").stdout.splitlines() == [
-        "TYPE           TOTAL  ACTIVE  SIZE     RECLAIMABLE",
-        "Images         3      1       12.3 MB  5.6 MB (45%)",
-        "Containers     2      1       90 KB    4 KB (5%)",
-        "Local Volumes  0      0       0 B      0 B (0%)",
+        "TYPE           TOTAL  ACTIVE  SIZE     RECLAIMABLE   FREED BY",
+        "Images         3      1       12.3 MB  5.6 MB (45%)  container image prune -a",
+        "Containers     2      1       90 KB    4 KB (5%)     container prune",
+        "Local Volumes  0      0       0 B      0 B (0%)      container volume prune",
+        "Kernels        0      0       0 B      0 B (0%)      container system prune",
+        "Caches         0      0       0 B      0 B (0%)      container system prune",
+        "Logs           0      0       0 B      0 B (0%)      container system prune",
+        "Other          0      0       0 B      0 B (0%)      -",
     ]
     shown = system.run("system", "df", "--format", "json").stdout
     assert json.loads(shown) == USAGE
     assert shown.startswith('{\n  "containers": {\n    "active": 1,')
     assert "[images]\nactive = 1\n" in system.run("system", "df", "--format=toml").stdout
     assert system.run("system", "df", "--format=yaml").stdout.startswith("images:\n  total: 3\n")
+
+
+PRUNES = ("Containers.Prune", "Networks.Prune", "Images.Prune", "System.Prune")
+
+
+def prunable(system: FakeSystem) -> None:
+    """Each part has something to remove, of 1,000 bytes."""
+    for method in (*PRUNES, "Volumes.Prune"):
+        names = [method.partition(".")[0]]
+        result = {"deleted": names, "failed": {}, "reclaimed": 1000, "untagged": []}
+        system.answers[method] = {"result": result}
+
+
+@pytest.mark.parametrize("options", [[], ["-a", "--volumes"]])
+def test_system_prune_says_what_goes_and_asks(system: FakeSystem, options: list[str]) -> None:
+    prunable(system)
+    said = system.run("system", "prune", *options, input="y\n")
+    assert said.stdout.startswith("This will remove:\n  - all stopped containers\n")
+    assert said.stdout.count("images without a tag") == (not options)
+    assert said.stdout.count("volumes that no container refers to, with what is in them") == bool(options)
+    assert said.stdout.partition("[y/N] ")[2].splitlines()[0] == "Containers"
+    called = [method for method, _ in system.calls if method.endswith(".Prune")]
+    assert called == [*PRUNES[:2], *(["Volumes.Prune"] if options else []), *PRUNES[2:]]
+    assert ("Images.Prune", {"all": bool(options)}) in system.calls
+    assert said.stderr == f"Reclaimed {'4' if options else '3'} KB in disk space\n"
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 0), ("\n", 0), ("", 1)])
+def test_system_prune_without_a_yes_removes_nothing(system: FakeSystem, answer: str, code: int) -> None:
+    prunable(system)
+    said = system.run("system", "prune", input=answer)
+    assert said.returncode == code
+    assert [method for method, _ in system.calls] == ["System.Ping"]
+    system.calls.clear()
+    assert system.run("system", "prune", "--force").returncode == 0
+    assert len(system.calls) == 5
+
+
+def test_container_prune(system: FakeSystem) -> None:
+    result = {"deleted": ["a"], "failed": {"b": "it is being read"}, "reclaimed": 3_400_000}
+    system.answers["Containers.Prune"] = {"result": result}
+    said = system.run("prune")
+    assert (said.stdout, said.returncode) == ("a\n", 0)
+    assert said.stderr.splitlines() == [
+        'failed to prune container: ["error": "it is being read", "id": "b"]',
+        "Reclaimed 3.4 MB in disk space",
+    ]
 
 
 def test_login_reads_the_password_from_standard_input(system: FakeSystem) -> None:

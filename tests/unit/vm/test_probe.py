@@ -9,7 +9,7 @@ from container.errors import ContainerError, ErrorCode
 from container.model.system import Kernel
 from container.paths import Roots
 from container.store import atomic
-from container.vm import probe
+from container.vm import obstacle, probe
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def roots(tmp_path: Path) -> Roots:
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """A kernel file, a host with a QEMU for it and a /dev/kvm that opens."""
     monkeypatch.delenv(probe.VARIABLE, raising=False)
-    monkeypatch.setattr(probe, "KVM_DEVICE", "/dev/null")
+    monkeypatch.setattr(obstacle, "KVM_DEVICE", "/dev/null")
     monkeypatch.setattr(probe.platform, "machine", lambda: "x86_64")
     binary = tmp_path / "bin" / "qemu-system-x86_64"
     binary.parent.mkdir()
@@ -34,7 +34,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 def keep(roots: Roots, kernel: Kernel, name: str = "kvm") -> None:
     os.makedirs(roots.app, exist_ok=True)
-    record = {"key": probe._key(kernel), "name": name, "reason": "measured", "speed": 3.0}
+    record = {"key": probe._key(kernel), "verdict": {"name": name, "reason": "measured", "speed": 3.0}}
     atomic.write_json(os.path.join(roots.app, "accelerator.json"), record)
 
 
@@ -42,7 +42,7 @@ def keep(roots: Roots, kernel: Kernel, name: str = "kvm") -> None:
 def test_without_a_usable_device_it_is_tcg(
     roots: Roots, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, device: str, reason: str
 ) -> None:
-    monkeypatch.setattr(probe, "KVM_DEVICE", device)
+    monkeypatch.setattr(obstacle, "KVM_DEVICE", device)
     verdict = probe.recorded(roots, kernel)
     assert verdict is not None
     assert (verdict.name, verdict.speed) == ("tcg", probe.TCG_SPEED)

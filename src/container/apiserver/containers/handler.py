@@ -1,6 +1,6 @@
 """`io.container.Containers` on the wire: every call is the service's."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 from asyncvarlink import FileDescriptor
@@ -11,13 +11,15 @@ from container.apiserver.containers.streams import Streams
 from container.model.container import ContainerRequest, ContainerSnapshot
 from container.model.event import CreateEvent, LogFiles, ProcessEvent
 from container.model.process import ProcessRequest, WindowSize
+from container.model.prune import Pruned
 
 
 class ContainersHandler(Containers):
     """Serves a ContainersService; see the interface for the contract."""
 
-    def __init__(self, service: ContainersService) -> None:
+    def __init__(self, service: ContainersService, prune: Callable[[], Awaitable[Pruned]]) -> None:
         self._service = service
+        self._prune = prune
 
     async def Create(self, *, request: ContainerRequest) -> AsyncIterator[CreateEvent]:
         async with aclosing(self._service.create(request)) as events:
@@ -34,9 +36,10 @@ class ContainersHandler(Containers):
         attachment: FileDescriptor | None,
         wait: bool,
         environment: dict[str, str] | None = None,
+        notices: bool = False,
     ) -> AsyncIterator[ProcessEvent]:
         streams = Streams(stdin, stdout, stderr, attachment)
-        async with aclosing(self._service.start(id, streams, wait, environment or {})) as events:
+        async with aclosing(self._service.start(id, streams, wait, environment or {}, notices)) as events:
             async for event in events:
                 yield event
 
@@ -74,6 +77,9 @@ class ContainersHandler(Containers):
 
     async def Delete(self, *, id: str, force: bool) -> None:
         await self._service.delete(id, force)
+
+    async def Prune(self) -> Pruned:
+        return await self._prune()
 
     async def List(self, *, all: bool) -> list[ContainerSnapshot]:
         return await self._service.list(all)

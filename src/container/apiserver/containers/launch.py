@@ -19,6 +19,12 @@ class Machines(Protocol):
     async def accelerator(self, kernel: Kernel) -> Accelerator:
         """The verdict of the probe; waits for it. Raises ContainerError(unsupported) without QEMU."""
 
+    def notice(self) -> str | None:
+        """What the user should know of slow machines; once, then None."""
+
+    def delay(self) -> str | None:
+        """Why a start takes long now, in a few words; None: no reason is known."""
+
 
 class NetworkDirectory(Protocol):
     """Which networks there are (the networks service)."""
@@ -36,6 +42,14 @@ class Launches:
     def __init__(self, machines: Machines, networks: NetworkDirectory) -> None:
         self._machines = machines
         self._networks = networks
+
+    def notice(self) -> str | None:
+        """What the caller of a start should be told, once for all starts."""
+        return self._machines.notice()
+
+    def delay(self) -> str | None:
+        """Why a start takes long now, in a few words, if a reason is known."""
+        return self._machines.delay()
 
     async def check(self, request: ContainerRequest, networks: list[AttachmentConfiguration]) -> None:
         """Refuse at creation what could not start. Raises ContainerError."""

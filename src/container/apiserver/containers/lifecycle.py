@@ -15,10 +15,13 @@ from container.apiserver.containers.volumes import exclusive
 from container.errors import ContainerError, ErrorCode, invalid_state
 from container.log import fields
 from container.model.container import ContainerState, ContainerStatus
+from container.model.event import ProcessEvent, Progress
+from container.model.launch import Launch
 
 _log = logging.getLogger(__name__)
 
 KILL = 9
+PATIENCE = 5.0  # seconds after which a start is explained
 KILL_TIMEOUT = 5.0  # seconds between KILL and force
 SETTLE_TIMEOUT = 15.0  # seconds for a helper to end once its VM has
 
@@ -33,8 +36,15 @@ class Lifecycle:
         self._launches = launches
         self._tasks = tasks
 
-    def begin(self, container: Container, streams: Streams, wait: bool, ssh_socket: str | None = None) -> Run:
-        """Start a stopped container in the background; `streams` are duplicated.
+    def begin(
+        self,
+        container: Container,
+        streams: Streams,
+        wait: bool,
+        ssh_socket: str | None = None,
+        notices: bool = False,
+    ) -> Run:
+        """Start a stopped container in the background; `streams` are duplicated. `notices`: the caller shows them.
 
         Raises ContainerError(invalidState) while another container has one of its volumes that cannot be shared.
         """
@@ -43,10 +53,37 @@ class Lifecycle:
         self._records.forget_outcome(container.id)
         _log.info("starting container", extra=fields(id=container.id))
         own = streams.duplicate()
-        self._keep(
-            container, run, lambda: run.start(lambda: self._launches.launch(container.record, ssh_socket), own, wait)
-        )
+
+        async def prepare() -> Launch:
+            launch = await self._launches.launch(container.record, ssh_socket)
+            if notices and (notice := self._launches.notice()) is not None:
+                run.tell(ProcessEvent(notice=notice))
+            return launch
+
+        self._keep(container, run, lambda: run.start(prepare, own, wait))
+        if notices:
+            self._tasks.start(self._explain(run), f"the watch over the start of {container.id}")
         return run
+
+    async def _explain(self, run: Run) -> None:
+        """Say why a start takes long, as often as that may have changed."""
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await run.booted.wait()
+                return
+            except TimeoutError:
+                if (note := self._launches.delay()) is not None:
+                    run.tell(ProcessEvent(progress=Progress("Starting container", note=note)))
+
+    def is_starting(self) -> bool:
+        """Whether a machine is on its way up, for a start or to read files, and needs what the cache has."""
+        every = self.containers.values()
+        return any(each.read or (each.run is not None and not each.run.booted.is_set()) for each in every)
+
+    def has_own_kernel(self) -> bool:
+        """Whether a container has a kernel of its own, which may need the modules of any that is installed."""
+        return any(each.configuration.kernel is not None for each in self.containers.values())
 
     def _check_volumes(self, container: Container) -> None:
         wanted = exclusive(container.configuration)

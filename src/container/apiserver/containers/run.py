@@ -69,6 +69,10 @@ class Run:
         """Attend a run that an earlier API server began, then clean up."""
         await self._live(self._attend)
 
+    def tell(self, event: ProcessEvent) -> None:
+        """Have `boot_events` yield an event more."""
+        self._events.put_nowait(event)
+
     async def boot_events(self) -> AsyncIterator[ProcessEvent]:
         """Progress and `started`, for one caller; raises as `wait_booted`."""
         while (event := await self._events.get()) is not None:

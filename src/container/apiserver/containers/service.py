@@ -102,7 +102,7 @@ class ContainersService:
         yield CreateEvent(id=id)
 
     async def start(
-        self, id: str, streams: Streams, wait: bool, environment: Mapping[str, str] = NOTHING
+        self, id: str, streams: Streams, wait: bool, environment: Mapping[str, str] = NOTHING, notices: bool = False
     ) -> AsyncGenerator[ProcessEvent, None]:
         """Boot a stopped container, and with `wait` follow it to its exit."""
         container = await self._find_for_start(id)
@@ -114,7 +114,7 @@ class ContainersService:
             await run.wait_booted()
             yield ProcessEvent(started=True, process=id)
             return
-        run = self._lifecycle.begin(container, streams, wait, environment.get(SSH_VARIABLE))
+        run = self._lifecycle.begin(container, streams, wait, environment.get(SSH_VARIABLE), notices)
         try:
             async for event in run.boot_events():
                 yield event

@@ -34,6 +34,14 @@ class InstalledKernels:
         """A kernel given by path."""
         return self._store.adhoc(path, architecture)
 
+    def installed(self) -> dict[str, bool]:
+        """Directories of the installed kernels, and whether a kernel is a default. Blocks."""
+        return self._store.installed()
+
+    def remove(self, directory: str) -> None:
+        """Remove an installed kernel that is no default. Blocks."""
+        self._store.remove(directory)
+
     def install(self, binary: str, modules: str | None, architecture: str, *, force: bool = False) -> Kernel:
         """Install a kernel and make it the default. Blocks."""
         return self._store.install(binary, modules, architecture, force=force)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
@@ -73,6 +74,8 @@ class SystemService:
         self._tasks = tasks
         self._probing = asyncio.Lock()
         self._verdict = UNDECIDED
+        self._decided = asyncio.Event()
+        self._noticed = False
 
     def health(self) -> Health:
         """What is known now; waits for nothing."""
@@ -86,11 +89,40 @@ class SystemService:
             api_server_app_name=PROGRAM,
             accelerator=self._verdict.name,
             accelerator_reason=self._verdict.reason,
+            accelerator_notice=_notice(self._verdict),
             supervisor=self._supervisor,
         )
 
+    async def decided(self) -> Health:
+        """`health` when no probe is under way any more."""
+        await self._decided.wait()
+        return self.health()
+
+    def notice(self) -> str | None:
+        """What the user should know of slow machines; once, then None."""
+        notice = None if self._noticed else _notice(self._verdict)
+        self._noticed = self._noticed or notice is not None
+        return notice
+
+    def delay(self) -> str | None:
+        """Why a start takes long now, in a few words; None: no reason is known."""
+        if not self._decided.is_set():
+            return "testing whether KVM works"
+        reasons = ["emulated without KVM"] if self._verdict.name == "tcg" else []
+        load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+        if load > cpus:
+            reasons.append(f"load {load:.0f} on {cpus} CPUs")
+        return ", ".join(reasons) or None
+
     async def probe(self) -> None:
         """Find out which accelerator works with the default kernel, for `health` and for the first start."""
+        self._decided.clear()
+        try:
+            await self._probe()
+        finally:
+            self._decided.set()
+
+    async def _probe(self) -> None:
         kernel = await asyncio.to_thread(self._kernels.default, self._architecture)
         if kernel is None:
             self._verdict = Accelerator(UNDECIDED.name, "no kernel is installed", 1.0)
@@ -149,7 +181,18 @@ class SystemService:
         return self._plugins.cli()
 
     def _probe_again(self) -> None:
+        self._decided.clear()
         self._tasks.start(self.probe(), "the accelerator probe")
+
+
+def _notice(verdict: Accelerator) -> str | None:
+    if verdict.advice is None:
+        return None
+    reason = verdict.reason.partition(": ")[0]  # what QEMU said besides is in the status
+    return (
+        f"Virtual machines are emulated here, without KVM, and ten or more times slower: {reason}. "
+        f"To change that: {verdict.advice}"
+    )
 
 
 def _check(architecture: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from container.api.images import Images
 from container.apiserver.containers.service import ContainersService
@@ -21,17 +22,29 @@ async def nothing() -> ResourceUsage:
     return NOTHING
 
 
+@dataclass(frozen=True)
 class Usage:
-    """`system df`."""
+    """`system df`, part by part; `whole` tells the bytes of the app root but for what volumes hold."""
 
-    def __init__(self, images: Measure, containers: Measure, volumes: Measure = nothing) -> None:
-        self._images = images
-        self._containers = containers
-        self._volumes = volumes
+    images: Measure = nothing
+    containers: Measure = nothing
+    volumes: Measure = nothing
+    kernels: Measure = nothing
+    caches: Measure = nothing
+    logs: Measure = nothing
+    whole: Callable[[], Awaitable[int]] | None = None
+    logs_inside: bool = True  # the app root
 
     async def measure(self) -> DiskUsage:
         """Ask all parts. Raises ContainerError when one cannot tell."""
-        return DiskUsage(await self._images(), await self._containers(), await self._volumes())
+        volumes = await self.volumes()
+        images, containers, kernels, caches, logs = [
+            await part() for part in (self.images, self.containers, self.kernels, self.caches, self.logs)
+        ]
+        inside = [images, containers, kernels, caches, *([logs] if self.logs_inside else [])]
+        whole = 0 if self.whole is None else await self.whole()
+        rest = max(0, whole - sum(part.size_in_bytes for part in inside))
+        return DiskUsage(images, containers, volumes, kernels, caches, logs, ResourceUsage(0, 0, rest, 0))
 
 
 def of_images(socket_path: str) -> Measure:
@@ -63,6 +76,36 @@ def of_volumes(volumes: VolumesService, users: Callable[[str], Awaitable[list[st
         return ResourceUsage(len(sizes), len(active), sum(sizes.values()), unused)
 
     return measure
+
+
+def of_whole(roots: Roots) -> Callable[[], Awaitable[int]]:
+    """Allocated bytes of the app root, but for what volumes hold."""
+    return lambda: asyncio.to_thread(_walk, roots.app, os.path.join(roots.app, "volumes"))
+
+
+def logs_inside(roots: Roots) -> bool:
+    """Whether the logs are below the app root."""
+    app, log = os.path.realpath(roots.app), os.path.realpath(roots.log)
+    return os.path.commonpath([app, log]) == app
+
+
+def _walk(root: str, volumes: str) -> int:
+    """As du(1): directories count, hard links once. Below `volumes` only the records do."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for parent, directories, names in os.walk(root):
+        if os.path.dirname(parent) == volumes:
+            directories[:] = []
+            names = [name for name in names if name.endswith(".json")]
+        for path in (parent, *(os.path.join(parent, name) for name in names)):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
+    return total
 
 
 def _bundle_sizes(roots: Roots, ids: Iterable[str]) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 from container.api.volumes import Volumes
 from container.apiserver.volumes.service import VolumesService
-from container.model.volume import Volume, VolumePruneResult, VolumeRequest
+from container.model.prune import Pruned
+from container.model.volume import Volume, VolumeRequest
 
 
 class VolumesHandler(Volumes):
@@ -20,5 +21,5 @@ class VolumesHandler(Volumes):
     async def Delete(self, *, id: str) -> None:
         await self._service.delete(id)
 
-    async def Prune(self) -> VolumePruneResult:
+    async def Prune(self) -> Pruned:
         return await self._service.prune()

@@ -9,12 +9,12 @@ from container.apiserver.background import Background
 from container.apiserver.volumes import records
 from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
 from container.model.mount import Mount
+from container.model.prune import Pruned
 from container.model.volume import (
     ANONYMOUS_LABEL,
     BLOCK_FORMAT,
     Volume,
     VolumeConfiguration,
-    VolumePruneResult,
     VolumeRequest,
 )
 from container.store import space
@@ -85,7 +85,7 @@ class VolumesService:
         self._records.pop(name, None)
         self._corrupt.pop(name, None)
 
-    async def prune(self) -> VolumePruneResult:
+    async def prune(self) -> Pruned:
         """Remove every volume that no container refers to; free space of the others' disks goes back to the host."""
         await self._loaded.wait()
         deleted: list[str] = []
@@ -103,7 +103,7 @@ class VolumesService:
             else:
                 deleted.append(name)
                 reclaimed += size
-        return VolumePruneResult(deleted, failed, reclaimed)
+        return Pruned(deleted, failed, reclaimed)
 
     async def resolve(self, mounts: list[Mount]) -> tuple[list[Mount], list[str]]:
         """The mounts with their volumes' sources, and the names of the volumes that had to be made for them.

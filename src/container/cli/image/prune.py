@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from container.cli import client, output, sizes
+from container.cli import client, many, output
 from container.cli.spec import Command, Values, flag
 
 
-def run(values: Values) -> int:
-    """Remove images without a tag, with `--all` every one that no container uses; print what went."""
-    result = client.call("Images.Prune", {"all": values.all})["result"]
+def remove(*, every: bool) -> int:
+    """Remove images without a tag, with `every` all that no container uses; print what went. The bytes this freed."""
+    result = client.call("Images.Prune", {"all": every})["result"]
     for reference in result["untagged"]:
         output.line(f"untagged {reference}")
     for digest in result["deleted"]:
         output.line(f"deleted {digest}")
-    output.error_line(f"Reclaimed {sizes.decimal(result['reclaimed'])} in disk space")
+    return int(result["reclaimed"])
+
+
+def run(values: Values) -> int:
+    """`remove`, and say how much it was."""
+    many.reclaimed(remove(every=values.all))
     return 0
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from container.cli import client, logger, output
+from container.cli import client, many
 from container.cli.spec import Command, Values
 
 
-def run(values: Values) -> int:
+def remove() -> None:
     """Delete the networks that no container refers to, and print their names."""
-    result = client.call("Networks.Prune")["result"]
-    for name in result["deleted"]:
-        output.line(name)
-    for name in sorted(result["failed"]):
-        logger.warning(f"failed to prune network {name}: {result['failed'][name]}")
+    many.pruned("network", client.call("Networks.Prune")["result"])
+
+
+def run(values: Values) -> int:
+    """`remove`: networks take no room to speak of."""
+    remove()
     return 0
 
 

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 PROMPT = "Install the recommended default kernel from [{source}]? [Y/n]: "
 SOURCE = "the distribution's package archive"
+ALREADY = "The system already runs."
+OUTDATED = "Settings that changed since it started count after `container system stop` and `container system start`"
+UNKNOWN = "It is not known whether virtual machines run with KVM: {reason}"
+VERDICTS = {
+    "kvm": "Virtual machines run with KVM: {reason}",
+    "tcg": "Virtual machines are emulated here, without KVM: {reason}",
+}
+MOMENT = 1.0  # seconds of waiting that need no word
+VERDICT_TIMEOUT = 45.0  # more than the test boot has
 DECLINED = "Please use the `container system kernel set --recommended` command to configure the default kernel"
 
 
@@ -43,22 +52,60 @@ def _check(values: Values) -> None:
 
 
 def run(values: Values) -> int:
-    """Start the supervisor and the API server, wait until they serve, see to a kernel."""
+    """Start the supervisor and the API server, wait until they serve, see to a kernel, tell of the accelerator."""
     roots = _roots(values)
-    config.install_user_config(roots)
-    logger.info("Launching container-apiserver...")
-    launch.ensure_running(roots)
-    _register(roots)
-    logger.info("Testing access to container-apiserver...")
-    try:
-        health = client.ping(float(values.timeout))
-    except ContainerError as error:
-        raise internal(f"failed to get a response from apiserver: {error.describe()}") from error
+    health = _running(roots)
+    if health is None:
+        config.install_user_config(roots)
+        logger.info("Launching container-apiserver...")
+        launch.ensure_running(roots)
+        _register(roots)
+        logger.info("Testing access to container-apiserver...")
+        try:
+            health = client.ping(float(values.timeout))
+        except ContainerError as error:
+            raise internal(f"failed to get a response from apiserver: {error.describe()}") from error
+    else:
+        logger.info(ALREADY)
+        if config.is_outdated(roots):
+            logger.info(f"{OUTDATED}: {roots.config}")
     if os.path.realpath(health["appRoot"]) != os.path.realpath(roots.app):
         text = f"the system already runs with the app root {health['appRoot']}; stop it first: container system stop"
         raise ContainerError(ErrorCode.INVALID_STATE, text)
-    _provide_kernel(values.kernel_install)
+    if _provide_kernel(values.kernel_install):
+        _tell_accelerator()
     return 0
+
+
+def _running(roots: Roots) -> dict[str, Any] | None:
+    """The health of a system that runs already."""
+    if not launch.is_running(roots):
+        return None
+    try:
+        return client.ping()
+    except ContainerError:
+        return None
+
+
+def _tell_accelerator() -> None:
+    """Wait for the verdict, which may take a boot, and say what it means for the user."""
+    health = _accelerator(MOMENT)
+    if health is None:
+        logger.info(f"Testing by a boot whether KVM works here, for {VERDICT_TIMEOUT:g} s at most...")
+        health = _accelerator(VERDICT_TIMEOUT) or client.ping()
+    verdict = VERDICTS.get(health["accelerator"], UNKNOWN).format(reason=health["acceleratorReason"])
+    logger.info(health.get("acceleratorNotice") or verdict)
+
+
+def _accelerator(timeout: float) -> dict[str, Any] | None:
+    """The health with a verdict; None when there is none within `timeout` seconds."""
+    try:
+        health: dict[str, Any] = client.call("System.AwaitAccelerator", timeout=timeout)["health"]
+    except ContainerError as error:
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
+        return None
+    return health
 
 
 def job(roots: Roots) -> dict[str, Any]:
@@ -89,18 +136,20 @@ def _register(roots: Roots) -> None:
         logger.debug("container-apiserver is registered already, with other settings")
 
 
-def _provide_kernel(wanted: bool | None) -> None:
+def _provide_kernel(wanted: bool | None) -> bool:
+    """Whether there is a kernel in the end."""
     architecture = platform.host_architecture()
     if client.call("System.GetKernel", {"architecture": architecture}).get("kernel"):
-        return
+        return True
     logger.info("No default kernel configured.")
     if wanted is None:
         wanted = _ask()
     if not wanted:
         output.line(DECLINED)
-        return
+        return False
     logger.info("Installing kernel...")
     install_kernel({"architecture": architecture, "recommended": True, "force": False})
+    return True
 
 
 def _ask() -> bool:

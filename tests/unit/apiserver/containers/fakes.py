@@ -81,6 +81,14 @@ class FakeMachines:
         """The verdict."""
         return Accelerator("tcg", "a test", 10.0)
 
+    def notice(self) -> str | None:
+        """Something to say."""
+        return "a notice"
+
+    def delay(self) -> str | None:
+        """A reason."""
+        return "a reason"
+
 
 class FakeNetworks:
     """The default network."""

@@ -6,11 +6,13 @@ import os
 import threading
 from collections.abc import Awaitable
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from asyncvarlink import FileDescriptor
 from unit.apiserver.containers.house import House
 
+from container.apiserver.containers import prune
 from container.apiserver.containers.records import ContainerRecord, ContainerRecords
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal
@@ -149,6 +151,31 @@ async def test_start_runs_and_the_exit_is_recorded(house: House) -> None:
     await house.service.delete("web", False)
     assert not house.helpers["web"].registered
     assert house.bundles() == []
+
+
+async def test_a_caller_that_shows_notices_is_told_what_is_due_and_why_it_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("container.apiserver.containers.lifecycle.PATIENCE", 0.05)
+    for notices in (True, False):
+        await house.create(str(notices))
+        helper = house.helpers[str(notices)]
+        helper.boot.clear()
+        asyncio.get_running_loop().call_later(0.3, helper.boot.set)
+        events = [each async for each in house.service.start(str(notices), Streams(), False, notices=notices)]
+        assert [each.notice for each in events if each.notice] == ["a notice"] * notices
+        notes = {each.progress.note for each in events if each.progress is not None}
+        assert notes == ({None, "a reason"} if notices else {None})
+
+
+async def test_prune_removes_the_stopped_containers_but_machines(house: House) -> None:
+    for id, labels in (("up", {}), ("down", {}), ("vm", {"com.apple.container.plugin": "machine"})):
+        await house.create(id, labels=labels)
+    await house.start("up")
+    Path(house.roots.bundle("down"), "stdio.log").write_bytes(b"x" * 10_000)
+    result = await prune.of(house.service, house.roots)()
+    assert (result.deleted, result.failed, house.bundles()) == (["down"], {}, ["up", "vm"])
+    assert result.reclaimed >= 10_000
 
 
 async def _until(house: House, state: ContainerState, id: str = "web") -> None:

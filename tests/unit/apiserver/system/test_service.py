@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from container.apiserver.background import Background
 from container.apiserver.system.handler import SystemHandler
+from container.apiserver.system.housekeeping import Housekeeping
 from container.apiserver.system.service import SystemService
-from container.apiserver.system.usage import Usage, nothing
+from container.apiserver.system.usage import Usage
 from container.errors import ContainerError, ErrorCode
 from container.model.event import Progress
+from container.model.job import JobStatus
 from container.model.plugin import CLIPlugin
 from container.model.system import Accelerator, Kernel
 from container.paths import Roots
@@ -35,6 +38,12 @@ class FakeKernels:
         if architecture in self.kernels and not force:
             raise ContainerError(ErrorCode.EXISTS, "a kernel of that name is installed")
         return self.kernels.setdefault(architecture, Kernel(binary, architecture, None, modules))
+
+    def installed(self) -> dict[str, bool]:
+        return {}
+
+    def remove(self, directory: str) -> None:
+        raise AssertionError(directory)
 
     async def install_recommended(self, architecture: str, *, force: bool = False) -> AsyncIterator[Progress]:
         yield Progress("Downloading kernel", 1, 3)
@@ -61,6 +70,21 @@ class FakeProber:
         return TCG
 
 
+class FakeMachines:
+    """None."""
+
+    def is_starting(self) -> bool:
+        return False
+
+    def has_own_kernel(self) -> bool:
+        return False
+
+
+async def no_jobs() -> list[JobStatus]:
+    """No services."""
+    return []
+
+
 class FakePlugins:
     """One CLI plugin."""
 
@@ -75,7 +99,8 @@ class House:
         self.roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
         self.kernels, self.prober = FakeKernels(), FakeProber()
         self.service = SystemService(self.roots, "built-in", "amd64", self.kernels, self.prober, FakePlugins(), tasks)
-        self.handler = SystemHandler(self.service, Usage(nothing, nothing))
+        kept = Housekeeping(self.roots, self.kernels, FakeMachines(), no_jobs)
+        self.handler = SystemHandler(self.service, Usage(), kept)
         self.tasks = tasks
 
 
@@ -99,6 +124,25 @@ async def test_health_before_during_and_after_the_probe(house: House) -> None:
     house.prober.gate.set()
     await probing
     assert (await house.handler.Ping()).accelerator_reason == "/dev/kvm boots nothing"
+
+
+async def test_the_verdict_can_be_waited_for_and_its_notice_is_given_out_once(house: House) -> None:
+    house.kernels.install("/vmlinux", None, "amd64")
+    assert house.service.delay() == "testing whether KVM works"
+    waiting = asyncio.create_task(house.handler.AwaitAccelerator())
+    house.tasks.start(house.service.probe(), "probe")
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert house.service.notice() is None
+    house.prober.gate.set()
+    assert (await waiting).accelerator_notice is None
+    house.prober.verdicts["/vmlinux"] = replace(TCG, reason="no /dev/kvm: really", advice="buy one")
+    house.service._probe_again()
+    notice = (await house.handler.AwaitAccelerator()).accelerator_notice
+    assert notice is not None
+    assert notice.endswith("and ten or more times slower: no /dev/kvm. To change that: buy one")
+    assert [house.service.notice(), house.service.notice()] == [notice, None]
+    assert "emulated without KVM" in str(house.service.delay())
 
 
 async def test_starts_wait_for_one_probe(house: House) -> None:
