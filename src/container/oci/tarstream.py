@@ -92,7 +92,7 @@ class TarReader:
         except ContainerError as error:
             if self._begun:
                 raise
-            raise invalid_argument(f"it is not a tar file: {error.message}") from error
+            raise invalid_argument(f"this is not a tar file: {error.message}") from error
         finally:
             self._begun = True
 

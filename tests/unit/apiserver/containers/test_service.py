@@ -56,6 +56,11 @@ def _request() -> object:
         ({"id": "x" * 64}, "invalidArgument", f"container ID {'x' * 64} is not a valid container ID"),
         ({"image": "nope"}, "notFound", "image with reference nope"),
         ({"memory_in_bytes": 1000}, "invalidArgument", "minimum memory amount allowed is 200 MiB (got 1000 bytes)"),
+        (
+            {"memory_in_bytes": 1 << 50},
+            "invalidArgument",
+            "cannot give a container 1073741824 MiB of memory: this host has",
+        ),
         ({"networks": [AttachmentConfiguration("net", AttachmentOptions("x"))]}, "notFound", "network net not found"),
         ({"runtime": "runc"}, "notFound", "unable to locate runtime plugin runc"),
         ({"kernel": "/missing"}, "notFound", "kernel file not found at path /missing"),

@@ -245,9 +245,9 @@ def missing_layer() -> bytes:
         (missing_layer(), "the archive is incomplete"),
         (layout(("app", ImageFiles([b"not a tar" * 100]))), "is corrupt: this is not a tar file: the tar header"),
         (tar(member("index.json", b"{}"), member("oci-layout", b"{}")), "index.json of the archive is malformed"),
-        (tar(member("manifest.json", b"{}")), "manifest.json of the archive is not a list"),
+        (tar(member("manifest.json", b"{}")), "manifest.json is not a list"),
         (tar(member("manifest.json", b'[{"Config": "../../etc/passwd"}]')), "which is missing"),
-        (tar(member("manifest.json", b"[]")), "the archive has no images"),
+        (tar(member("manifest.json", b"[]")), "it has no images"),
     ],
 )
 async def test_a_bad_archive_is_refused_and_leaves_nothing(shop: Shop, archive: bytes, message: str) -> None:
@@ -430,7 +430,7 @@ async def test_delete_removes_names_then_content(shop: Shop) -> None:
     files = shop.files()
     result = await shop.service.delete(["one", "one", "gone"], every=False, force=False)
     assert result.deleted == ["docker.io/library/one:latest"]
-    assert result.failed == {"gone": "image with reference gone"}
+    assert result.failed["gone"].startswith("image with reference gone not found;")
     assert (result.reclaimed, shop.files()) == (0, files)
     result = await shop.service.delete(["two", "gone"], every=False, force=True)
     assert (result.deleted, result.failed) == (["docker.io/library/two:latest"], {})
@@ -445,9 +445,8 @@ async def test_an_image_that_a_container_uses_stays(shop: Shop) -> None:
         shop.bundle(container, rootfs)
     result = await shop.service.delete([], every=True, force=True)
     assert result.deleted == ["docker.io/library/two:latest"]
-    assert result.failed == {
-        "docker.io/library/one:latest": "image docker.io/library/one:latest is in use by containers: db, web"
-    }
+    name = "docker.io/library/one:latest"
+    assert result.failed == {name: f"image {name} is in use by containers: db, web; delete those first"}
     assert await shop.rootfs("one") == rootfs
 
 
