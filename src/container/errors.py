@@ -91,7 +91,7 @@ def unexpected(what: str) -> ContainerError:
     return internal(f"{what} failed by a fault of this program; `container system logs` shows it")
 
 
-_FREE_SPACE = "free some: `container system df` shows what takes it, `container image prune --all` helps"
+_FREE_SPACE = "free some: `container system df` shows what takes it, `container system prune` removes what is unused"
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,

@@ -136,5 +136,5 @@ def integer(text: str) -> int:
     """A whole number in decimal, as an option's `parse`."""
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not (digits.isascii() and digits.isdigit()):
-        raise ValueError("")
+        raise ValueError("expected a whole number")
     return int(text)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _count(text: str) -> int:
     number = integer(text)
     if number < 0:
-        raise ValueError("")
+        raise ValueError("expected 0 or more lines")
     return number
 
 

@@ -13,7 +13,7 @@ PATIENCE = 60.0  # seconds beyond `--time` that stopping may take
 def _seconds(text: str) -> int:
     number = integer(text)
     if number < 0:
-        raise ValueError("")
+        raise ValueError("expected 0 or more seconds")
     return number
 
 

@@ -16,7 +16,7 @@ MAXIMUM_ID = 2147483647
 def _identity(text: str) -> int:
     number = integer(text)
     if not 0 <= number <= MAXIMUM_ID:
-        raise ValueError("")
+        raise ValueError(f"expected a number from 0 to {MAXIMUM_ID}")
     return number
 
 

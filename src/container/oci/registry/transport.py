@@ -100,7 +100,7 @@ class Transport:
                 scheme, host, f"its certificate is not trusted: {_plain(error)}; {hint}"
             ) from error
         except aiohttp.ClientConnectorSSLError as error:
-            why = f"{_plain(error)}; if it does not speak TLS, use --scheme http"
+            why = f"it does not speak TLS ({_plain(error)}); --scheme http is for registries without it"
             raise failures.unreachable(scheme, host, why) from error
         except (aiohttp.ClientError, OSError) as error:
             why = f"{_plain(error)}; check the registry's name and the way to it"

@@ -181,7 +181,7 @@ async def test_pushing_needs_credentials(service: ImageService, registry: FakeRe
         await push(service, name)
     assert caught.value.code is ErrorCode.UNAUTHENTICATED
     assert "failed with response: 401 Unauthorized. Reason: " in caught.value.message
-    assert caught.value.message.endswith(f", no credentials found for host {registry.host}")
+    assert f", no credentials found for host {registry.host}; `container registry login" in caught.value.message
 
 
 async def test_a_login_is_checked_before_it_is_kept(
