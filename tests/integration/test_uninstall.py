@@ -1,15 +1,11 @@
 """`system uninstall` removes all that a system left, for both users, and nothing else."""
 
 import os
-import pwd
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support.system import System, make_ordinary_user, settle
+from support.system import System, make_ordinary_user, running_system, settle
 
 PROGRAM = "The program stays: remove it with: "
 
@@ -22,20 +18,8 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[System]:
         if os.getuid() != 0:
             pytest.skip("the caller is an ordinary user already")
         user = make_ordinary_user()
-    base = Path(tempfile.mkdtemp(prefix="container-uninstall-"))
-    for name in ("home", "app", "run", "config"):
-        (base / name).mkdir(mode=0o700)
-    if user is not None:
-        ids = pwd.getpwnam(user)
-        for path in (base, *base.iterdir()):
-            os.chown(path, ids.pw_uid, ids.pw_gid)
-    system = System(base, user)
-    try:
-        system.run("system", "start", "--disable-kernel-install")
+    with running_system(user, kernel=False) as system:
         yield system
-    finally:
-        system.run("system", "stop", check=False)
-        shutil.rmtree(base, ignore_errors=True)
 
 
 def as_owners(system: System, script: str) -> None:

@@ -116,8 +116,8 @@ class System:
 
 
 @contextmanager
-def running_system(user: str | None = None) -> Iterator[System]:
-    """A started system with a kernel; stopped and removed at the end, which fails if a process is left."""
+def running_system(user: str | None = None, kernel: bool = True) -> Iterator[System]:
+    """A started system, with a kernel or without; stopped and removed at the end, which fails if a process is left."""
     base = Path(tempfile.mkdtemp(prefix="container-system-"))
     try:
         for name in ("home", "app", "run", "config"):
@@ -127,7 +127,7 @@ def running_system(user: str | None = None) -> Iterator[System]:
             for path in (base, *base.iterdir()):
                 os.chown(path, ids.pw_uid, ids.pw_gid)
         system = System(base, user)
-        system.run("system", "start", "--enable-kernel-install", timeout=600)
+        system.run("system", "start", f"--{'enable' if kernel else 'disable'}-kernel-install", timeout=600)
         try:
             yield system
         finally:

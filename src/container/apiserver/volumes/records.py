@@ -9,6 +9,7 @@ import time
 
 from container.config import parse_size
 from container.errors import ContainerError, ErrorCode, invalid_argument, os_reason
+from container.linux.subids import AS_OWNERS
 from container.model.volume import BLOCK_FORMAT, DIRECTORY_FORMAT, VolumeConfiguration, VolumeRequest
 from container.paths import Roots
 from container.store import ext4
@@ -17,7 +18,6 @@ from container.store.entities import Entities
 DEFAULT_SIZE, MINIMUM_SIZE = 512 << 30, 1 << 20  # bytes, nominal: images are sparse
 NAME_MAX = 255
 MEASURE_TIMEOUT = 20.0  # seconds
-AS_OWNERS = ("unshare", "--map-root-user", "--map-auto", "--")  # among the ids of an ordinary user's containers
 IMAGE, DIRECTORY = "volume.img", "data"
 TYPES = {"block": BLOCK_FORMAT, "directory": DIRECTORY_FORMAT}
 OPTIONS = ("size", "journal", "type")

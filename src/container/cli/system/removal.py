@@ -13,12 +13,12 @@ import stat
 import subprocess
 
 from container.errors import ContainerError, ErrorCode, internal
+from container.linux.subids import AS_OWNERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-AS_OWNERS = ("unshare", "--map-root-user", "--map-auto", "--")
 APP = re.compile(
     r"containers|images|volumes|networks|kernels|cache|logs|config|accelerator\.json"
     r"|\.probe-.*|\.accelerator\.json\..*\.tmp"  # of what was killed
