@@ -59,8 +59,13 @@ static int make_asked(int root, const json_t *device, struct err *e) {
     int status = args_unpack(device, e, "{s:s, s:s}", "source", &source, "destination", &destination);
     if (status < 0)
         return status;
-    if (!for_containers(source) || stat(source, &found) < 0 || !S_ISCHR(found.st_mode))
-        return err_set(e, ENODEV, "the virtual machine's kernel has no device %s for containers", source);
+    if (!for_containers(source))
+        return err_code(e, "unsupported", ENODEV, "the virtual machine has no device %s for containers", source);
+    if (stat(source, &found) < 0 || !S_ISCHR(found.st_mode))
+        return err_code(
+            e, "unsupported", ENODEV,
+            "the virtual machine's kernel has no driver for %s: install one that has it, as the recommended one",
+            source);
     return make_node(root, destination, found.st_rdev, e);
 }
 

@@ -26,24 +26,19 @@ int root_open(int root, const char *path, int flags, mode_t mode) {
     return fd < 0 ? -errno : fd;
 }
 
-/* Where the link `parent`/`name` leads, as an absolute path in the root; -EINVAL when it is none. */
-static int link_target(int root, const char *parent, const char *name, char *target, size_t size) {
+/* Where the link `name` in `directory`, which is `parent`, leads: a path in the root; -EINVAL when it is none. */
+static int link_target(int directory, const char *parent, const char *name, char *target) {
     char text[PATH_MAX];
-    int above = root_open(root, parent, O_PATH | O_DIRECTORY, 0);
-    ssize_t length = above < 0 ? above : readlinkat(above, name, text, sizeof text);
-    if (above >= 0 && length < 0)
-        length = -errno;
-    if (above >= 0)
-        close(above);
+    ssize_t length = readlinkat(directory, name, text, sizeof text);
     if (length < 0)
-        return (int)length;
-    int used = snprintf(target, size, "%s/%.*s", *text == '/' ? "" : parent, (int)length, text);
-    return used < 0 || (size_t)used >= size || length == sizeof text ? -ENAMETOOLONG : 0;
+        return -errno;
+    int used = snprintf(target, PATH_MAX, "%s/%.*s", *text == '/' ? "" : parent, (int)length, text);
+    return used < 0 || used >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 static int make_all(int root, const char *path, int links);
 
-/* The directory `path`, whose parent exists; if it is a link that leads to nothing, what that means to lead to. */
+/* The directory `path`, whose parent exists; at a link that leads to nothing, what it is meant to lead to. */
 static int make_one(int root, const char *parent, const char *path, const char *name, int links) {
     char target[PATH_MAX];
     int fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
@@ -53,14 +48,14 @@ static int make_one(int root, const char *parent, const char *path, const char *
     if (above < 0)
         return above;
     int status = mkdirat(above, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (status == 0)
+        fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
+    if (status == 0 && fd == -ENOENT)
+        status = links > 0 ? link_target(above, parent, name, target) : -ELOOP;
     close(above);
     if (status < 0)
         return status;
-    fd = root_open(root, path, O_PATH | O_DIRECTORY, 0);
-    if (fd != -ENOENT)
-        return fd;
-    status = links > 0 ? link_target(root, parent, name, target, sizeof target) : -ELOOP;
-    return status < 0 ? status : make_all(root, target, links - 1);
+    return fd == -ENOENT ? make_all(root, target, links - 1) : fd;
 }
 
 static int make_all(int root, const char *path, int links) {
@@ -108,14 +103,14 @@ static int make_file(int root, const char *path, int links) {
     int above = root_mkdirs(root, parent);
     if (above < 0)
         return above;
+    int file = root_open(root, path, O_RDONLY | O_CREAT, 0644), status = 0;
+    if (file == -ENOENT) /* a link into a directory that is not there */
+        status = links > 0 ? link_target(above, parent, slash + 1, target) : -ELOOP;
     close(above);
-    int file = root_open(root, path, O_RDONLY | O_CREAT, 0644);
-    if (file == -ENOENT) { /* a link into a directory that is not there */
-        int status = links > 0 ? link_target(root, parent, slash + 1, target, sizeof target) : -ELOOP;
-        return status < 0 ? status : make_file(root, target, links - 1);
-    }
+    if (status == 0 && file == -ENOENT)
+        return make_file(root, target, links - 1);
     if (file < 0)
-        return file;
+        return status < 0 ? status : file;
     close(file);
     return root_open(root, path, O_PATH, 0);
 }

@@ -9,8 +9,8 @@
 int root_open(int root, const char *path, int flags, mode_t mode);
 
 /*
- * Make a directory and its parents, 0755, if missing; where a link on the way leads to nothing, what it means to lead
- * to. The directory as O_PATH, or -errno.
+ * Make a directory and its parents, 0755, if missing; at a link that leads to nothing, what it is meant to lead to. The
+ * directory as O_PATH, or -errno.
  */
 int root_mkdirs(int root, const char *path);
 

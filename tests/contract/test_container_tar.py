@@ -78,6 +78,14 @@ def tree(tmp_path: Path) -> Path:
     return top
 
 
+def test_a_file_that_is_made_when_it_is_read_has_its_contents() -> None:
+    with tarfile.open(fileobj=io.BytesIO(pack("/proc/version"))) as tar:
+        (copied,) = tar.getmembers()
+        contents = tar.extractfile(copied)
+        assert contents is not None
+        assert contents.read() == Path("/proc/version").read_bytes()
+
+
 def test_a_tree_arrives_as_it_was(tree: Path, tmp_path: Path) -> None:
     result = unpack(pack(tree), tmp_path / "copy", "tree")
     assert (result.returncode, result.stdout.decode()) == (0, str(tmp_path / "copy"))
