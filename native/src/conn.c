@@ -9,6 +9,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "now.h"
+
+enum { PATIENCE_MS = 60000 };
+
 struct conn *conn_of(struct watch *watch) {
     size_t offset =
         watch->source == SOURCE_CLIENT ? offsetof(struct conn, client_watch) : offsetof(struct conn, target_watch);
@@ -38,17 +42,33 @@ static int watch(int epoll, int fd, struct watch *watch) {
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static int start(struct conn *conn, int epoll, const struct listener *listener, const struct sockaddr *name) {
-    const struct sockaddr *target = (const struct sockaddr *)&listener->target;
+/* Connect to the container in the client's `name`. */
+static int call(struct conn *conn, const struct sockaddr *name) {
+    const struct listener *listener = conn->listener;
 
-    conn->target = dial(listener->dialer, SOCK_STREAM, name, target, listener->target_length);
+    conn->target =
+        dial(listener->dialer, SOCK_STREAM, name, (const struct sockaddr *)&listener->target, listener->target_length);
     if (conn->target < 0)
         return -1;
-    tune(conn->client);
     tune(conn->target);
-    if (watch(epoll, conn->client, &conn->client_watch) < 0)
+    offer_prepare(conn->target);
+    flow_init(&conn->up, conn->client, conn->target);
+    flow_init(&conn->down, conn->target, conn->client);
+    return watch(conn->epoll, conn->target, &conn->target_watch);
+}
+
+static int call_again(struct conn *conn) {
+    struct sockaddr_storage name = {0};
+    socklen_t length = sizeof(name);
+
+    if (conn->client_failed || now_ms() >= conn->patient_until)
         return -1;
-    return watch(epoll, conn->target, &conn->target_watch);
+    if (getpeername(conn->client, (struct sockaddr *)&name, &length) < 0)
+        return -1;
+    close(conn->target);
+    conn->connected = false;
+    conn->offer = (struct offer){0};
+    return call(conn, (const struct sockaddr *)&name);
 }
 
 struct conn *conn_open(int epoll, const struct listener *listener, int client, const struct sockaddr *name) {
@@ -61,9 +81,13 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client, c
     }
     conn->client_watch.source = SOURCE_CLIENT;
     conn->target_watch.source = SOURCE_TARGET;
+    conn->listener = listener;
+    conn->epoll = epoll;
     conn->client = client;
     conn->target = -1;
-    if (start(conn, epoll, listener, name) < 0) {
+    conn->patient_until = now_ms() + PATIENCE_MS;
+    tune(client);
+    if (call(conn, name) < 0 || watch(epoll, client, &conn->client_watch) < 0) {
         int error = errno;
         reset(conn->client);
         reset(conn->target);
@@ -71,8 +95,6 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client, c
         errno = error;
         return NULL;
     }
-    flow_init(&conn->up, conn->client, conn->target);
-    flow_init(&conn->down, conn->target, conn->client);
     return conn;
 }
 
@@ -81,8 +103,8 @@ void conn_event(struct conn *conn, enum source source, uint32_t events) {
 
     if (source == SOURCE_CLIENT)
         conn->client_failed |= failed;
-    else
-        conn->target_failed |= failed;
+    else if (conn->taken || !conn->connected)
+        conn->target_failed |= failed; /* between, offer_pump knows what it means */
     /* An error while connecting, such as ECONNREFUSED, comes with EPOLLERR. */
     if (source == SOURCE_TARGET && (events & EPOLLOUT) != 0 && !failed)
         conn->connected = true;
@@ -101,12 +123,20 @@ static void finish(struct conn *conn, struct pipe_pool *pool, bool orderly) {
     conn->closed = true;
 }
 
+/* Whether the container has taken the connection, not only its kernel for it. */
+static bool introduce(struct conn *conn, struct pipe_pool *pool) {
+    enum offer_state state = conn->connected ? offer_pump(&conn->offer, conn->client, conn->target) : OFFER_WAITS;
+
+    conn->taken = state == OFFER_TAKEN;
+    if (state == OFFER_FAILED || (state == OFFER_LOST && call_again(conn) < 0) ||
+        (state == OFFER_WAITS && (conn->client_failed || conn->target_failed)))
+        finish(conn, pool, false);
+    return conn->taken;
+}
+
 bool conn_pump(struct conn *conn, struct pipe_pool *pool) {
-    if (!conn->connected) {
-        if (conn->client_failed || conn->target_failed)
-            finish(conn, pool, false);
+    if (!conn->taken && !introduce(conn, pool))
         return false;
-    }
     enum flow_state up = flow_pump(&conn->up, pool);
     enum flow_state down = flow_pump(&conn->down, pool);
     /* A client that reset wants nothing more. What a container said before it did may still be on its way. */

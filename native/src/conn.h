@@ -7,6 +7,7 @@
 
 #include "dial.h"
 #include "flow.h"
+#include "offer.h"
 
 enum source { SOURCE_LIFELINE, SOURCE_LISTENER, SOURCE_DATAGRAMS, SOURCE_CLIENT, SOURCE_TARGET, SOURCE_SESSION };
 
@@ -25,8 +26,13 @@ struct listener {
 
 struct conn {
     struct watch client_watch, target_watch;
+    const struct listener *listener;
+    int epoll;
     int client, target;
+    int64_t patient_until; /* the container is not called again after that */
     bool connected;
+    bool taken; /* the container has the client's offer */
+    struct offer offer;
     bool client_failed, target_failed; /* EPOLLERR was seen */
     bool queued, closed;
     struct flow up, down; /* client to container, and back */

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from container.linux.inotify import Inotify
 
@@ -50,8 +52,11 @@ class Log:
             self._fd = following
             yield b""
 
-    def follow(self) -> Iterator[bytes]:
-        """As `read`, and then what is appended, until the log's directory is gone. Raises OSError."""
+    def follow(self, deadline: float | None = None) -> Iterator[bytes]:
+        """As `read`, and then what is appended, until the log's directory is gone or `deadline` (Unix time) has passed.
+
+        Raises OSError.
+        """
         from container.linux import inotify
 
         with inotify.Inotify() as watches:
@@ -66,7 +71,10 @@ class Log:
                 watched = self._watch(watches, watched)
                 yield from self.read()  # what came before the watch
                 self._let_go()
-                if any(each.watch == directory and each.mask & inotify.IGNORED for each in watches.wait()):
+                left = None if deadline is None else deadline - time.time()
+                if left is not None and left <= 0:
+                    return
+                if any(each.watch == directory and each.mask & inotify.IGNORED for each in watches.wait(left)):
                     return
 
     def _watch(self, watches: Inotify, watched: int) -> int:
@@ -133,24 +141,56 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def decode(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """What the process wrote, from json-file records; a record that cannot be read is passed on as it is."""
-    rest = b""
-    for chunk in chunks:
-        if not chunk:
-            rest = b""  # another file: half a record stays half
-            continue
-        *records, rest = (rest + chunk).split(b"\n")
-        yield b"".join(map(_record, records))
+class Records:
+    """Turns json-file records into what the process wrote, piece by piece: half a record waits for its rest.
+
+    Only those with times from `since` to `until` (as in the records) count; `stamped` puts the time before each line.
+    A record that cannot be read is passed on as it is.
+    """
+
+    STAMP = len("2026-01-02T03:04:05.123456789Z ")
+
+    def __init__(self, since: str = "", until: str = "", *, stamped: bool = False) -> None:
+        self._since, self._until = since, until
+        self._stamped = stamped
+        self._rest = b""
+        self._at_start = True  # of a line
+        self._convert = self._select if since or until or stamped else _text
+
+    def decode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The text of `chunks`, which go on from those before; b"" where another file begins."""
+        for chunk in chunks:
+            if not chunk:
+                self._rest = b""  # another file: half a record stays half
+                continue
+            *records, self._rest = (self._rest + chunk).split(b"\n")
+            yield b"".join(map(self._convert, records))
+
+    def _select(self, record: bytes) -> bytes:
+        try:
+            entry = json.loads(record)
+            moment, text = str(entry["time"]), _bytes(entry)
+        except (ValueError, KeyError, TypeError):
+            return _text(record)
+        if moment < self._since or (self._until and moment > self._until):
+            return b""
+        if not self._stamped or not text:
+            return text
+        at_start, self._at_start = self._at_start, text.endswith(b"\n")
+        return moment.encode() + b" " + text if at_start else text
 
 
-def _record(record: bytes) -> bytes:
+def _text(record: bytes) -> bytes:
     if not record:
         return b""
     try:
-        return str(json.loads(record)["log"]).encode("utf-8", "surrogatepass")
+        return _bytes(json.loads(record))
     except (ValueError, KeyError, TypeError):
         return record + b"\n"
+
+
+def _bytes(entry: Any) -> bytes:
+    return str(entry["log"]).encode("utf-8", "surrogateescape")
 
 
 def trim(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -167,15 +207,15 @@ def trim(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def last_lines(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
-    """The last `count` lines that are not empty, each with its newline."""
+def last_lines(chunks: Iterable[bytes], count: int, *, margin: int = 0, end: bytes = b"\n") -> Iterator[bytes]:
+    """The last `count` lines that are not empty after `margin` bytes; `end` follows one that has no newline."""
     from collections import deque
 
     lines: deque[bytes] = deque(maxlen=count)
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
-        lines.extend(line for line in whole if line)
-    if rest:
-        lines.append(rest)
-    yield from (line + b"\n" for line in lines)
+        lines.extend(line + b"\n" for line in whole if len(line) > margin)
+    if len(rest) > margin:
+        lines.append(rest + end)
+    yield from lines

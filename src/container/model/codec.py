@@ -1,7 +1,8 @@
 """Frozen dataclasses to the JSON of `docs/reference/json.md` and back: one shape for disk, wire and standard output.
 
-A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out if that is its default. A field
-may carry `metadata={"json": "ipv4Address"}` where the rule does not give the contract's spelling.
+A field `memory_in_bytes` is the key `memoryInBytes`; a field that is None is left out if that is its default, and so is
+a key of a mapping (an image's own configuration may have nulls). A field may carry `metadata={"json": "ipv4Address"}`
+where the rule does not give the contract's spelling.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {str(key): encode(item) for key, item in value.items() if item is not None}
     return value
 
 

@@ -160,7 +160,7 @@ def normalised(platform: Platform) -> Platform:
 def creation_date(found: list[Variant]) -> str:
     """The earliest creation date of the platforms as `2026-01-02T03:04:05Z`, `UNKNOWN_DATE` when there is none."""
     dates = [date for item in found if (date := _date(item.document.get("created")))]
-    return min(dates).strftime("%Y-%m-%dT%H:%M:%SZ") if dates else UNKNOWN_DATE
+    return f"{min(dates).replace(tzinfo=None).isoformat()}Z" if dates else UNKNOWN_DATE  # strftime: year 1, not 0001
 
 
 def _date(text: Any) -> datetime.datetime | None:

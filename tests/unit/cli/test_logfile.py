@@ -4,6 +4,7 @@ import json
 import os
 import select
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from container.cli import logfile
 from .conftest import FakeSystem, Reject
 
 
-def _record(text: str) -> str:
-    return json.dumps({"log": text, "stream": "stdout", "time": "2026-01-02T03:04:05.000000000Z"}) + "\n"
+def _record(text: str, time: str = "2026-01-02T03:04:05.000000000Z") -> str:
+    return json.dumps({"log": text, "stream": "stdout", "time": time}) + "\n"
 
 
 def _text(path: Path) -> bytes:
     with logfile.Log(str(path)) as log:
-        return b"".join(logfile.decode(log.read()))
+        return b"".join(logfile.Records().decode(log.read()))
 
 
 def test_rotated_files_come_first_and_in_order(tmp_path: Path) -> None:
@@ -53,6 +54,14 @@ def test_newlines_are_trimmed_at_both_ends(chunks: list[bytes], text: bytes) -> 
 def test_the_last_lines_that_are_not_empty() -> None:
     assert b"".join(logfile.last_lines([b"a\n\nb", b"c\n", b"\nd"], 2)) == b"bc\nd\n"
     assert b"".join(logfile.last_lines([b"a\n"], 0)) == b""
+    assert b"".join(logfile.last_lines([b"a\nb"], 2, end=b"")) == b"a\nb"
+    assert b"".join(logfile.last_lines([b"12 a\n12 \n"], 2, margin=3)) == b"12 a\n"
+
+
+def test_half_a_record_waits_for_its_rest_when_the_reader_begins_to_follow() -> None:
+    records, whole = logfile.Records(), _record("whole\n").encode()
+    assert b"".join(records.decode([whole[:9]])) == b""
+    assert b"".join(records.decode([whole[9:]])) == b"whole\n"
 
 
 @pytest.fixture
@@ -126,6 +135,53 @@ def test_logs_of_a_container(system: FakeSystem) -> None:
     assert system.run("logs", "--boot", "web").stdout == "Linux\n"
 
 
+def _times(system: FakeSystem) -> Path:
+    """A log with a line a minute, the third one in two records."""
+    log = system.root / "stdio.log"
+    rows = (("one\n", 1), ("\n", 2), ("three, ", 3), ("and more\n", 4), ("five", 5))
+    log.write_text("".join(_record(text, f"2026-01-02T03:0{minute}:00.000000000Z") for text, minute in rows))
+    system.answers["Containers.Logs"] = {"files": {"stdio": str(log), "boot": str(log)}}
+    return log
+
+
+def test_times_stand_before_lines_not_before_records(system: FakeSystem) -> None:
+    _times(system)
+    stamp = "2026-01-02T03:0{}:00.000000000Z "
+    lines = ["one", "", "three, and more", "five"]
+    stamped = [stamp.format(minute) + line for minute, line in zip((1, 2, 3, 5), lines, strict=True)]
+    assert system.run("logs", "-t", "web").stdout.splitlines() == stamped
+    assert system.run("logs", "--timestamps", "--tail", "3", "web").stdout.splitlines() == [
+        stamped[0],
+        *stamped[2:],
+    ]
+    assert system.run("logs", "--tail", "all", "web").stdout.splitlines() == lines
+
+
+def test_logs_of_a_span_of_time(system: FakeSystem) -> None:
+    _times(system)
+    assert system.run("logs", "--since", "2026-01-02T03:04:00Z", "web").stdout == "and more\nfive\n"
+    assert system.run("logs", "--until", "2026-01-02T03:01:00Z", "web").stdout == "one\n"
+    assert system.run("logs", "--until", "2026-01-02T03:00:59.999999999Z", "web").stdout == ""
+    assert system.run("logs", "--since", "1h", "web").stdout == ""
+    assert system.run("logs", "--since", "1767323040", "--until", "1767323040.5", "web").stdout == "and more\n"
+    assert system.run("logs", "-f", "--until", "1m", "--tail", "1", "web").stdout == "five"  # over already
+
+
+def test_following_until_a_time_ends_then(system: FakeSystem) -> None:
+    _times(system)
+    begun = time.time()
+    result = system.run("logs", "-f", "--since", "2026-01-02T03:05:00Z", "--until", str(int(begun) + 2), "web")
+    assert (result.stdout, result.returncode) == ("five", 0)
+    assert time.time() >= int(begun) + 2
+
+
+def test_the_boot_log_has_no_times(system: FakeSystem) -> None:
+    _times(system)
+    for option in (["-t"], ["--since", "1m"], ["--until", "1m"]):
+        result = system.run("logs", "--boot", *option, "web")
+        assert (result.returncode, "the boot log has no times" in result.stderr) == (64, True)
+
+
 def test_logs_of_an_unknown_container(system: FakeSystem) -> None:
     def fail(parameters: object, fds: object) -> object:
         raise Reject("notFound", "failed to open container logs: container with ID web not found")
@@ -139,8 +195,6 @@ def test_logs_of_an_unknown_container(system: FakeSystem) -> None:
 
 
 def test_system_logs_are_merged_by_time(offline: FakeSystem) -> None:
-    import time
-
     def stamp(ago: int) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - ago))
 

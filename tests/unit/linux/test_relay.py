@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from container.linux.ports import BoundPorts, bind_ports
 from container.linux.relay import Relay, start_relay
 from container.model.port import PublishPort
 
-ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY = range(7000, 7008)
+ECHO, DIGEST, SOURCE, RESET, END_FIRST, REPORT, STUCK, NOBODY, BUSY_PORT = range(7000, 7009)
+CROWD = 40
 
 
 def published(container_port: int, address: str = "127.0.0.1", port: int = 0) -> PublishPort:
@@ -135,6 +137,44 @@ def test_two_hundred_connections_at_once(lab: Lab) -> None:
             client.shutdown(socket.SHUT_WR)
         for number, client in enumerate(clients):
             assert read_all(client) == b"%d;" % number * 500
+
+
+BUSY = """
+import socket, sys, time
+with socket.create_server(("", int(sys.argv[1])), backlog=5) as listener:
+    print("ready", flush=True)
+    while True:
+        sock, _ = listener.accept()
+        time.sleep(0.05)
+        if sys.argv[2] == "listens":
+            while sock.recv(99):
+                pass
+        sock.sendall(b"ok")
+        sock.close()
+"""
+
+
+@pytest.mark.parametrize("server", ["listens", "speaks"])
+async def test_clients_of_a_listener_that_is_full_are_served_late_and_none_is_reset(
+    namespace: Namespace, server: str
+) -> None:
+    def ask(lab: Lab) -> bytes:
+        with lab.connect(BUSY_PORT) as client:
+            if server == "listens":
+                client.sendall(b"question")
+                client.shutdown(socket.SHUT_WR)
+            return read_all(client)
+
+    with netlab.popen(namespace, sys.executable, "-c", BUSY, str(BUSY_PORT), server, stdout=subprocess.PIPE) as busy:
+        assert busy.stdout is not None
+        assert busy.stdout.readline() == "ready\n"
+        try:
+            async with relaying(namespace, bind_ports([published(BUSY_PORT)])) as lab:
+                with ThreadPoolExecutor(CROWD) as pool:
+                    asking = [asyncio.wrap_future(pool.submit(ask, lab)) for _ in range(CROWD)]
+                    assert await asyncio.gather(*asking) == [b"ok"] * CROWD
+        finally:
+            busy.kill()
 
 
 def test_a_refused_target_closes_the_client_at_once(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""`container logs [--boot] [-f] [-n N] ID`."""
+"""`container logs [--boot] [-f] [-n N] [--since TIME] [--until TIME] [-t] ID`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 from container.cli import client, failures, logfile
 from container.cli.spec import Argument, Command, Option, Values, flag, integer
+from container.cli.usage import UsageError
 from container.errors import ContainerError
 
 TYPE_CHECKING = False
@@ -13,11 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-def _count(text: str) -> int:
+_WHEN = "a date, Unix time, or how long ago, such as 10m"
+
+
+def _count(text: str) -> int | None:
+    if text == "all":
+        return None
     number = integer(text)
     if number < 0:
         raise ValueError("expected 0 or more lines")
     return number
+
+
+def _instant(text: str) -> int:
+    from container.cli import instants
+
+    return instants.parse(text)
+
+
+def _validate(values: Values) -> None:
+    if values.boot and (values.timestamps or values.since is not None or values.until is not None):
+        raise UsageError("the boot log has no times: --boot does not go with --since, --until and --timestamps")
 
 
 def run(values: Values) -> int:
@@ -26,23 +43,36 @@ def run(values: Values) -> int:
         files = client.call("Containers.Logs", {"id": values.id})["files"]
     except ContainerError as error:
         raise failures.because(f"failed to get logs for container {values.id}", error) from error
-    decode: Callable[[Iterable[bytes]], Iterator[bytes]] = iter if values.boot else logfile.decode
-    show(files["boot" if values.boot else "stdio"], decode, count=values.lines, follow=values.follow)
+    if values.boot:
+        show(files["boot"], iter, values)
+    else:
+        show(files["stdio"], _records(values).decode, values)
     return 0
 
 
-def show(path: str, decode: Callable[[Iterable[bytes]], Iterator[bytes]], *, count: int | None, follow: bool) -> None:
-    """Copy a log to standard output: all of it or its last lines, then, with `follow`, what is appended."""
+def _records(values: Values) -> logfile.Records:
+    bounds = [values.since, values.until]
+    if bounds == [None, None]:
+        return logfile.Records(stamped=values.timestamps)
+    from container.cli import instants
+
+    since, until = ("" if bound is None else instants.write(bound) for bound in bounds)
+    return logfile.Records(since, until, stamped=values.timestamps)
+
+
+def show(path: str, decode: Callable[[Iterable[bytes]], Iterator[bytes]], values: Values) -> None:
+    """Copy a log to standard output: all of it or its last lines, then, when following, what is appended."""
     with logfile.Log(path) as log:
         text = decode(log.read())
-        if count is not None:
-            _print(logfile.last_lines(text, count))
-        elif follow:
+        if values.lines is not None:
+            margin = logfile.Records.STAMP if values.timestamps else 0
+            _print(logfile.last_lines(text, values.lines, margin=margin, end=b"" if values.follow else b"\n"))
+        elif values.follow:
             _print(text)
         else:
             _print(logfile.trim(text))
-        if follow:
-            _print(decode(log.follow()))
+        if values.follow:
+            _print(decode(log.follow(None if values.until is None else values.until / 1e9)))
 
 
 def _print(chunks: Iterable[bytes]) -> None:
@@ -57,7 +87,11 @@ COMMAND = Command(
     options=[
         flag("boot", "--boot", "Show the boot log of the guest"),
         flag("follow", "-f, --follow", "Go on with what is written, until interrupted"),
-        Option("lines", "-n", "Only the last lines that are not empty", value="count", parse=_count),
+        Option("lines", "-n, --tail", "Only the last lines that are not empty, or all", value="count", parse=_count),
+        Option("since", "--since", f"Only from then on: {_WHEN}", value="time", parse=_instant),
+        Option("until", "--until", "Only until then; when following, ends then", value="time", parse=_instant),
+        flag("timestamps", "-t, --timestamps", "Show when each line was written"),
     ],
+    validate=_validate,
     arguments=[Argument("id", "container-id", "The container")],
 )

@@ -213,7 +213,7 @@ class Life:
         from container.plugins.runtime.logs import LogWriter
 
         async with contextlib.AsyncExitStack() as stack:
-            log = LogWriter(os.path.join(self._bundle, STDIO_LOG))
+            log = LogWriter(os.path.join(self._bundle, STDIO_LOG), call_later=asyncio.get_running_loop().call_later)
             stack.callback(log.close)
             if saved.wanted:
                 await saved.save(spec, vm.qmp)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.cli.logfile import Records
 from container.plugins.runtime import logs
 from container.plugins.runtime.logs import LogWriter
 
@@ -65,6 +66,25 @@ def test_a_line_without_end_is_split_and_characters_stay_whole(path):
     assert "".join(pieces) == line
 
 
+def test_the_beginning_of_a_line_shows_when_its_end_does_not_come(path):
+    timers = []
+    log = LogWriter(path, call_later=lambda delay, flush: timers.append((delay, flush)))
+    log.write(b"whole\nno ", "stdout")
+    log.write(b"new", "stdout")
+    log.write(b"line", "stdout")
+    assert texts(path) == ["whole\n"]
+    assert [delay for delay, _ in timers] == [logs.PATIENCE]
+    timers.pop()[1]()
+    assert texts(path) == ["whole\n", "no newline"]
+    log.write(b", yet\nanother", "stdout")
+    timers.pop()[1]()
+    assert texts(path) == ["whole\n", "no newline", ", yet\n", "another"]
+    log.write(b"end", "stdout")
+    log.close()
+    timers.pop()[1]()  # after the end: nothing
+    assert texts(path)[-1] == "end"
+
+
 def test_a_new_log_forgets_the_old_one(path):
     for name in (path, path + ".1", path + ".2"):
         with open(name, "w") as file:
@@ -118,7 +138,9 @@ def test_every_byte_string_comes_back(pieces):
         encoded = bytes(logs.encode(data, "stdout", "2026-01-01T00:00:00Z"))
         lines = encoded.splitlines(keepends=True)
         assert all(line.endswith(b"\n") for line in lines)
-        assert "".join(json.loads(line)["log"] for line in encoded.split(b"\n")[:-1]) == data.decode("utf-8", "replace")
+        text = "".join(json.loads(line)["log"] for line in encoded.split(b"\n")[:-1])
+        assert text.encode("utf-8", "surrogateescape") == data
+        assert b"".join(Records().decode([encoded])) == data
         assert len(lines) == len(data.decode("utf-8", "replace").removesuffix("\n").split("\n"))
 
 

@@ -10,6 +10,7 @@ from container.plugins.network.dns.resolvers import Resolvers
 from container.plugins.network.dns.wire import HEADER_BYTES, REFUSED, SERVFAIL, failure, question_end
 
 ATTEMPT_TIMEOUT, TOTAL_TIMEOUT = 2.0, 9.0  # seconds for one server, and for all
+CONFIRM_TIMEOUT, PLAIN_TIME = 1.0, 300.0  # seconds to wait for TCP, and for which there is held to be none
 ROUNDS = 2
 _RESPONSE_MAX = 65535
 _LETTER = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -22,6 +23,7 @@ class Forwarder:
     def __init__(self, resolvers: Resolvers) -> None:
         self._resolvers = resolvers
         self._preferred: tuple[str, int] | None = None
+        self._plain: dict[tuple[str, int], float] = {}  # until when a server is held to have no TCP
 
     async def ask(self, query: bytes, *, tcp: bool) -> bytes:
         """The response to a well-formed query with one question, SERVFAIL when no server gives one."""
@@ -67,8 +69,20 @@ class Forwarder:
                 response = await loop.sock_recv(sock, _RESPONSE_MAX)
                 if disguised.matches(response):
                     return disguised.reveal(response)
-                if disguised.matches(response, exact=False):  # it does not keep the case: only TCP is safe then
+                if disguised.matches(response, exact=False):  # it does not keep the case
+                    return await self._confirmed(server, query, disguised.reveal(response))
+
+    async def _confirmed(self, server: tuple[str, int], query: bytes, response: bytes) -> bytes:
+        """What the server says by TCP, which is safe; without TCP `response`, which had the id and the port right."""
+        now = asyncio.get_running_loop().time()
+        if self._plain.get(server, now) <= now:
+            try:
+                async with asyncio.timeout(CONFIRM_TIMEOUT):
                     return await self._by_tcp(server, query)
+            except (OSError, EOFError) as error:  # TimeoutError is an OSError
+                _log.info("name server %s changes the case of letters and has no TCP: %s", server[0], error)
+                self._plain[server] = now + PLAIN_TIME
+        return response
 
     async def _by_tcp(self, server: tuple[str, int], query: bytes) -> bytes:
         disguised = Disguise(query)

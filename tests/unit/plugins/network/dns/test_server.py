@@ -5,6 +5,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
@@ -246,6 +247,27 @@ async def test_other_names_are_asked_for_outside_under_the_clients_id_and_case(t
 async def test_forged_answers_are_not_believed(tmp_path: Path, outside: int, name: str) -> None:
     async with serving(outside, tmp_path) as where:
         assert values(await resolve(where, name)) == ["10.1.2.3"]
+
+
+@pytest.mark.parametrize("tcp", ["refused", "silent"])
+async def test_a_server_that_answers_in_lower_case_and_has_no_tcp_is_believed(tmp_path: Path, tcp: str) -> None:
+    udp, listener = dns_server.bound_pair("127.0.0.1", 0)
+    if tcp == "refused":
+        listener.close()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                query, peer = udp.recvfrom(4096)
+                udp.sendto(dns_server.answer(query, False)[0], peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with udp, listener:
+        async with serving(udp.getsockname()[1], tmp_path) as where:
+            begun = time.monotonic()
+            for _ in range(5):
+                assert values(await resolve(where, "lower.example.org")) == ["10.1.2.3"]
+            assert time.monotonic() - begun < 4 * forward.CONFIRM_TIMEOUT  # it waited for TCP once
 
 
 async def test_an_answer_that_needs_tcp_is_had_by_tcp(tmp_path: Path, outside: int) -> None:
