@@ -14,6 +14,9 @@ from container.model.prune import Pruned
 class Containers(Interface, name="io.container.Containers"):
     """Served on `paths.APISERVER`. An unknown id is `notFound`.
 
+    For an `id` the first characters of a generated one are enough (four or more); `invalidArgument` when several
+    begin so. Methods that return an `id` tell which container it was.
+
     The standard streams of `Start` and `Exec` are the caller's own descriptors; a missing one is /dev/null for input
     and the log alone for output. With `terminal` only `stdin` and `stdout` are used, both usually one pseudo-terminal.
     A caller that hangs up detaches: the process goes on. One with an `attachment`, an end of a stream socket, is
@@ -73,16 +76,16 @@ class Containers(Interface, name="io.container.Containers"):
     async def Wait(self, *, id: str) -> None:
         """Returns when the container is stopped and cleaned up, with `--rm` removed. Unknown: at once."""
 
-    @method()
-    async def Stop(self, *, id: str, signal: str | None, timeout: float) -> None:
+    @method("id")
+    async def Stop(self, *, id: str, signal: str | None, timeout: float) -> str:
         """Signal, wait `timeout` seconds, KILL; returns when it is stopped and cleaned up. Stopped: no-op."""
 
-    @method()
-    async def Kill(self, *, id: str, signal: str) -> None:
+    @method("id")
+    async def Kill(self, *, id: str, signal: str) -> str:
         """Send a signal to the init process; KILL returns when the container is stopped. Stopped: `invalidState`."""
 
-    @method()
-    async def Delete(self, *, id: str, force: bool) -> None:
+    @method("id")
+    async def Delete(self, *, id: str, force: bool) -> str:
         """Remove a stopped container with all it owns; `force` kills it first. Running: `invalidState`."""
 
     @method("result")

@@ -52,17 +52,17 @@ def is_machine(snapshot: dict[str, dict[str, dict[str, object]]]) -> bool:
     return snapshot["configuration"]["labels"].get(PLUGIN_LABEL) == MACHINE
 
 
-def each(ids: list[str], task: Callable[[str], None], failure: str, *, parallel: bool) -> int:
-    """Run `task` for every id and print each that succeeds at once, then raise all failures: `<failure> <id>: why`."""
+def each(ids: list[str], task: Callable[[str], str], failure: str, *, parallel: bool) -> int:
+    """Run `task` for every id and print the whole id that it returns, then raise all failures: `<failure> <id>: why`."""
     errors: list[ContainerError] = []
 
     def attempt(id: str) -> None:
         try:
-            task(id)
+            full = task(id)
         except ContainerError as error:
             errors.append(failures.because(f"{failure} {id}", error))
         else:
-            output.line(id)
+            output.line(full)
 
     if not parallel or len(ids) < 2:
         for id in ids:

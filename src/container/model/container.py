@@ -21,12 +21,13 @@ class ContainerState(enum.Enum):
 
 @dataclass(frozen=True)
 class Resources:
-    """CPUs and bytes that a container gets."""
+    """CPUs and bytes that a container gets; `cpu_quota` is ours: microseconds of CPU time in 100000, None for all."""
 
     cpus: int
     memory_in_bytes: int
     storage: int | None = None
     cpu_overhead: int = 1
+    cpu_quota: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ContainerRequest:
     id: str | None = None
     platform: Platform | None = None
     cpus: int | None = None
+    cpu_quota: int | None = None  # microseconds of CPU time in 100000, None for all of the CPUs
     memory_in_bytes: int | None = None
     storage: int | None = None  # nominal bytes of the writable layer
     labels: dict[str, str] = field(default_factory=dict)
@@ -125,13 +127,14 @@ class ContainerConfiguration:
 
 @dataclass(frozen=True)
 class ContainerStatus:
-    """`exit_code` and `reason` are ours: how the last run ended."""
+    """`exit_code`, `reason` and `exited_date` are ours: how the last run ended, and when."""
 
     state: ContainerState
     networks: list[Attachment] = field(default_factory=list)
     started_date: str | None = None
     exit_code: int | None = None
     reason: str | None = None
+    exited_date: str | None = None
 
 
 @dataclass(frozen=True)

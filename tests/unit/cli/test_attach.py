@@ -306,7 +306,9 @@ def test_exec_passes_its_words_through(system: FakeSystem) -> None:
 
 def test_a_detached_exec_prints_the_container(system: FakeSystem) -> None:
     system.answers["Containers.Exec"] = [{"event": {"started": True, "process": "exec-1"}}]
-    assert system.run("exec", "-d", "web", "sleep", "9").stdout == "web\n"
+    system.answers["Containers.Get"] = {"container": snapshot("0badcafe-full")}
+    assert system.run("exec", "-d", "0bad", "sleep", "9").stdout == "0badcafe-full\n"
+    assert system.calls[-1][1]["id"] == "0badcafe-full"
 
 
 def test_exec_in_an_unknown_container(system: FakeSystem) -> None:

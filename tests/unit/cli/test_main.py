@@ -54,8 +54,13 @@ def test_list_hides_machines(system: FakeSystem) -> None:
 
 
 def test_inspect_answers_in_listing_order(system: FakeSystem) -> None:
-    system.answers["Containers.List"] = {"containers": [snapshot("a"), snapshot("b")]}
-    result = system.run("inspect", "b", "a", "b")
+    def get(parameters: dict[str, Any], fds: list[int]) -> Any:
+        if parameters["id"] not in ("a", "b", "b-short"):
+            raise Reject("notFound", f"get failed: container {parameters['id']} not found")
+        return {"container": snapshot(parameters["id"][0])}
+
+    system.answers["Containers.Get"] = get
+    result = system.run("inspect", "b", "a", "b", "b-short")
     assert [each["id"] for each in json.loads(result.stdout)] == ["a", "b"]
     missing = system.run("inspect", "z", "a", "y")
     assert (missing.returncode, missing.stderr) == (1, f"Error: container not found: y, z{THERE[0]}\n")
@@ -118,6 +123,13 @@ def test_stop_and_kill_pass_their_options_on(system: FakeSystem) -> None:
         ("Containers.Stop", {"id": "web", "timeout": 5}),
         ("Containers.Kill", {"id": "web", "signal": "KILL"}),
     ]
+
+
+def test_verbs_print_the_whole_id_of_what_was_meant(system: FakeSystem) -> None:
+    for method in ("Stop", "Kill", "Delete"):
+        system.answers[f"Containers.{method}"] = {"id": "abcd-whole"}
+    for verb in ("stop", "kill", "delete"):
+        assert system.run(verb, "abcd").stdout == "abcd-whole\n"
     bad = system.run("kill", "-s", "NOPE", "web")
     assert bad.returncode == 1
     assert bad.stderr.startswith("Error: invalid signal: NOPE; expected a name")

@@ -395,8 +395,23 @@ def test_other_option_errors(words: list[str], message: str) -> None:
 
 
 def test_cpus_below_one_are_a_command_line_error() -> None:
-    with pytest.raises(UsageError, match="The value '0' is invalid for '--cpus <cpus>': must be at least 1"):
+    with pytest.raises(UsageError, match="The value '0' is invalid for '--cpus <cpus>': must be at least 0.01"):
         _request("--cpus", "0")
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "quota"),
+    [("2", 2, None), ("1.5", 2, 150_000), (".25", 1, 25_000), ("3.0", 3, None), ("0.01", 1, 1000)],
+)
+def test_a_fraction_of_a_cpu_is_a_quota_on_the_next_whole_number(text: str, cpus: int, quota: int | None) -> None:
+    request = _request("--cpus", text)
+    assert (request["cpus"], request.get("cpuQuota")) == (cpus, quota)
+
+
+@pytest.mark.parametrize("text", ["0.009", "-1", "1.5.5", "1,5", "x", "", ".", "1e3", "٣"])
+def test_other_numbers_of_cpus_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is invalid for '--cpus <cpus>'"):
+        _request("--cpus", text)
 
 
 def test_ids_of_users_are_bounded() -> None:

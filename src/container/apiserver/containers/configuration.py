@@ -14,6 +14,7 @@ from container.store import ext4
 
 MINIMUM_MEMORY = 200 * MIB
 MINIMUM_STORAGE = 64 * MIB
+MINIMUM_QUOTA = 1000  # microseconds, which is what cpu.max of cgroup v2 takes
 DEFAULT_NETWORK = "default"
 DEFAULT_MTU = 1280
 NO_NETWORK = "none"
@@ -51,6 +52,8 @@ def check(request: ContainerRequest) -> None:
         raise invalid_argument("cannot publish ports of a container without a network; give it one with --network")
     if request.cpus is not None and request.cpus < 1:
         raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
+    if request.cpu_quota is not None and request.cpu_quota < MINIMUM_QUOTA:
+        raise invalid_argument(f"a container needs at least 0.01 CPUs (got {request.cpu_quota / 100_000:g})")
     if request.memory_in_bytes is not None:
         _check_memory(request.memory_in_bytes)
     if request.storage is not None and request.storage < MINIMUM_STORAGE:
@@ -93,7 +96,10 @@ def build(
         image=rootfs.image,
         platform=rootfs.platform,
         resources=Resources(
-            cpus=request.cpus or defaults.cpus, memory_in_bytes=memory // MIB * MIB, storage=request.storage
+            cpus=request.cpus or defaults.cpus,
+            memory_in_bytes=memory // MIB * MIB,
+            storage=request.storage,
+            cpu_quota=request.cpu_quota,
         ),
         init_process=merge.init_process(request.process, rootfs.config),
         runtime_handler=request.runtime,

@@ -69,14 +69,14 @@ class ContainersHandler(Containers):
     async def Wait(self, *, id: str) -> None:
         await self._service.wait(id)
 
-    async def Stop(self, *, id: str, signal: str | None, timeout: float) -> None:
-        await self._service.stop(id, signal, timeout)
+    async def Stop(self, *, id: str, signal: str | None, timeout: float) -> str:
+        return await self._service.stop(id, signal, timeout)
 
-    async def Kill(self, *, id: str, signal: str) -> None:
-        await self._service.kill(id, signal)
+    async def Kill(self, *, id: str, signal: str) -> str:
+        return await self._service.kill(id, signal)
 
-    async def Delete(self, *, id: str, force: bool) -> None:
-        await self._service.delete(id, force)
+    async def Delete(self, *, id: str, force: bool) -> str:
+        return await self._service.delete(id, force)
 
     async def Prune(self) -> Pruned:
         return await self._prune()

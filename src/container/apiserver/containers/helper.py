@@ -1,7 +1,7 @@
 """The seams to the processes that containers depend on: a runtime helper for each, the image helper for all."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Protocol
 
 from container import paths
@@ -9,7 +9,7 @@ from container.api.images import Images
 from container.api.runtime import Runtime
 from container.apiserver.catalogue import Catalogue, register
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode
+from container.errors import ContainerError, ErrorCode, ServiceLost, internal
 from container.ipc.client import Client
 from container.model.container import ContainerStatus
 from container.model.event import PrepareEvent, ProcessEvent
@@ -174,3 +174,15 @@ class SupervisedHelpers:
             else:
                 await self._supervisor.deregister(label)
         return running
+
+
+@contextmanager
+def speaking_of(id: str) -> Iterator[None]:
+    """Call what went away by its name: to users an interrupted call means that the system is down."""
+    try:
+        yield
+    except ContainerError as error:
+        if error.code is not ErrorCode.INTERRUPTED:
+            raise
+        gone = "runtime helper" if isinstance(error, ServiceLost) else "machine"
+        raise internal(f"the {gone} of container {id} went away: {error.message}") from error

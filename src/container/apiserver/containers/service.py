@@ -5,23 +5,22 @@ runs in the background and is waited for, so that a caller may go at any time.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 
 from container import paths
 from container.apiserver.background import Background
-from container.apiserver.containers import configuration, merge, names, volumes
+from container.apiserver.containers import configuration, lookup, merge, names, volumes
 from container.apiserver.containers.container import Container
 from container.apiserver.containers.creation import Creation
-from container.apiserver.containers.helper import Helpers
+from container.apiserver.containers.helper import Helpers, speaking_of
 from container.apiserver.containers.lifecycle import KILL, KILL_TIMEOUT, Lifecycle
 from container.apiserver.containers.records import DEFAULT_RUNTIME, ContainerRecord, ContainerRecords
 from container.apiserver.containers.run import Run
 from container.apiserver.containers.streams import Streams
-from container.errors import ContainerError, ErrorCode, ServiceLost, internal, invalid_state, not_found
+from container.errors import ContainerError, ErrorCode, internal, invalid_state, not_found
 from container.model.container import ContainerRequest, ContainerSnapshot, ContainerState
 from container.model.event import CreateEvent, LogFiles, ProcessEvent, Progress
 from container.model.process import ProcessRequest, WindowSize
@@ -112,7 +111,7 @@ class ContainersService:
                 hint = "`container exec` runs a further process"
                 raise invalid_state(f"attach is currently unsupported on already running containers; {hint}")
             await run.wait_booted()
-            yield ProcessEvent(started=True, process=id)
+            yield ProcessEvent(started=True, process=container.id)
             return
         run = self._lifecycle.begin(container, streams, wait, environment.get(SSH_VARIABLE), notices)
         try:
@@ -136,7 +135,7 @@ class ContainersService:
         container = await self._find(id, f"get failed: container {id} not found")
         run = self._running(container)
         process = merge.exec_process(request, container.configuration.init_process)
-        with _helper_of(id):
+        with speaking_of(container.id):
             async with run.helper.exec(process, streams, wait) as events:
                 async for event in events:
                     yield event
@@ -144,20 +143,22 @@ class ContainersService:
     async def signal(self, id: str, process: str, signal: str) -> None:
         """Send a signal to a process of a running container."""
         number = parse_signal(signal)
-        run = self._running(await self._find(id))
-        with _helper_of(id):
-            await run.helper.signal(process, number)
+        container = await self._find(id)
+        run = self._running(container)
+        with speaking_of(container.id):
+            await run.helper.signal(container.id if process == id else process, number)
 
     async def resize(self, id: str, process: str, size: WindowSize) -> None:
         """Set the window size of a process."""
-        run = self._running(await self._find(id))
-        with _helper_of(id):
-            await run.helper.resize(process, size)
+        container = await self._find(id)
+        run = self._running(container)
+        with speaking_of(container.id):
+            await run.helper.resize(container.id if process == id else process, size)
 
     async def wait(self, id: str) -> None:
         """Wait until it is stopped and cleaned up, with `--rm` removed; at once for one that is not there."""
         await self._recovered.wait()
-        if (container := self._containers.get(id)) is None:
+        if (container := self._containers.get(self._meant(id))) is None:
             return
         if (run := container.run) is not None:
             await run.settled.wait()
@@ -165,14 +166,15 @@ class ContainersService:
         elif container.removal is not None:
             await self._lifecycle.discard(container)
 
-    async def stop(self, id: str, signal: str | None, timeout: float) -> None:
-        """Signal, wait `timeout` seconds, KILL."""
+    async def stop(self, id: str, signal: str | None, timeout: float) -> str:
+        """Signal, wait `timeout` seconds, KILL; the id."""
         container = await self._find(id)
         number = parse_signal(signal) if signal else container.stop_signal
         await self._lifecycle.end(container, number, timeout)
+        return container.id
 
-    async def kill(self, id: str, signal: str) -> None:
-        """Send a signal to the init process; with KILL wait for the end."""
+    async def kill(self, id: str, signal: str) -> str:
+        """Send a signal to the init process, with KILL wait for the end; the id."""
         number = parse_signal(signal)
         container = await self._find(id)
         run = container.run
@@ -181,14 +183,15 @@ class ContainersService:
         if number == KILL:
             await self._lifecycle.end(container, number, KILL_TIMEOUT)
         else:
-            await self.signal(id, id, signal)
+            await self.signal(container.id, container.id, signal)
+        return container.id
 
-    async def delete(self, id: str, force: bool) -> None:
-        """Remove a container with all it owns."""
+    async def delete(self, id: str, force: bool) -> str:
+        """Remove a container with all it owns; the id."""
         await self._recovered.wait()
-        if id in self._corrupt:
-            await self._tasks.complete(self._remove_corrupt(id), f"the removal of {id}")
-            return
+        if (corrupt := self._meant(id)) in self._corrupt:
+            await self._tasks.complete(self._remove_corrupt(corrupt), f"the removal of {corrupt}")
+            return corrupt
         container = await self._find(id)
         while (run := container.run) is not None:
             if force:
@@ -196,9 +199,10 @@ class ContainersService:
             elif run.stopped.is_set():
                 await run.settled.wait()
             else:
-                raise invalid_state(f"container {id} is running and can not be deleted; stop it first, or use --force")
+                raise invalid_state(f"container {container.id} is running and can not be deleted; stop it first, or use --force")
         container.check_unread()
         await self._lifecycle.discard(container)
+        return container.id
 
     async def on_network(self, network: str) -> list[str]:
         """Ids of the containers that refer to a network, running or not, also of those that are being made."""
@@ -234,11 +238,17 @@ class ContainersService:
 
     async def logs(self, id: str) -> LogFiles:
         """Where the logs are."""
-        await self._find(id, f"failed to open container logs: container with ID {id} not found")
-        return self._records.logs(id)
+        container = await self._find(id, f"failed to open container logs: container with ID {id} not found")
+        return self._records.logs(container.id)
+
+    def _meant(self, word: str) -> str:
+        """The id that a caller's word for a container means, the word itself if it is none's."""
+        gone = {id for id, container in self._containers.items() if container.removal is not None}
+        return lookup.full_id(word, (self._containers.keys() - gone | self._corrupt.keys()))
 
     async def _find(self, id: str, missing: str | None = None) -> Container:
         await self._recovered.wait()
+        id = self._meant(id)
         container = self._containers.get(id)
         if container is not None and container.removal is None:
             return container
@@ -277,15 +287,3 @@ class ContainersService:
         container = self._containers[record.configuration.id] = Container(record)
         if hung_up.is_set():
             await self._lifecycle.discard(container)
-
-
-@contextlib.contextmanager
-def _helper_of(id: str) -> Iterator[None]:
-    """Call what went away by its name: to users an interrupted call means that the system is down."""
-    try:
-        yield
-    except ContainerError as error:
-        if error.code is not ErrorCode.INTERRUPTED:
-            raise
-        gone = "runtime helper" if isinstance(error, ServiceLost) else "machine"
-        raise internal(f"the {gone} of container {id} went away: {error.message}") from error

@@ -15,8 +15,8 @@ def run(values: Values) -> int:
         found = [each for each in client.containers(all=True) if not many.is_machine(each)]
         ids = [each["id"] for each in found if values.force or each["status"]["state"] == "stopped"]
 
-    def delete(id: str) -> None:
-        client.call("Containers.Delete", {"id": id, "force": values.force})
+    def delete(id: str) -> str:
+        return str(client.call("Containers.Delete", {"id": id, "force": values.force}).get("id", id))
 
     return many.each(ids, delete, "failed to delete container", parallel=True)
 

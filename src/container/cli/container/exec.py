@@ -12,15 +12,16 @@ from container.errors import ContainerError, ErrorCode
 def run(values: Values) -> int:
     """Run a further process in a running container; its exit code."""
     request = process.request(values, values.arguments)
-    session = attach.Session(values.id, tty=values.tty, interactive=values.interactive, attached=not values.detach)
+    id = client.container(values.id)["id"] if values.detach else values.id  # it is printed whole
+    session = attach.Session(id, tty=values.tty, interactive=values.interactive, attached=not values.detach)
     try:
         code = session.follow("Containers.Exec", {"process": request}, Progress())
     except ContainerError as error:
         if error.code is ErrorCode.NOT_FOUND:
-            client.container(values.id)  # says so when it is the container that is missing
+            client.container(id)  # says so when it is the container that is missing
         raise
     if values.detach:
-        output.line(values.id)
+        output.line(id)
     return code
 
 

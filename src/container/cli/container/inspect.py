@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from container.cli import client, many
 from container.cli.spec import Argument, Command, Values
+from container.errors import ContainerError, ErrorCode
 
 
 def run(values: Values) -> int:
     """Print containers as a JSON array, in listing order."""
-    return many.inspect("container", client.containers(all=True), values.ids)
+    found, missing = {}, []
+    for word in dict.fromkeys(values.ids):
+        try:
+            snapshot = client.container(word)
+        except ContainerError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            missing.append(word)
+        else:
+            found[snapshot["id"]] = snapshot
+    return many.inspect("container", [found[id] for id in sorted(found)], [*found, *missing])
 
 
 COMMAND = Command(

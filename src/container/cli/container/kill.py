@@ -12,8 +12,8 @@ def run(values: Values) -> int:
     """Send a signal to containers, one after the other."""
     parse_signal(values.signal)
 
-    def kill(id: str) -> None:
-        client.call("Containers.Kill", {"id": id, "signal": values.signal})
+    def kill(id: str) -> str:
+        return str(client.call("Containers.Kill", {"id": id, "signal": values.signal}).get("id", id))
 
     return many.each(many.containers(values, CONFLICT, all=False), kill, "failed to kill container", parallel=False)
 

@@ -10,20 +10,21 @@ from container.errors import invalid_argument
 def run(values: Values) -> int:
     """Start a stopped container; attached, the exit code of its process."""
     snapshot = client.container(values.id)
+    id = snapshot["id"]
     attached = values.attach or values.interactive
     if snapshot["status"]["state"] == "running":
         if attached:
             why = "attach is currently unsupported on already running containers"
             hint = "`container exec` runs a further process in it, `container logs -f` shows its output"
-            raise invalid_argument(f"cannot attach to {values.id}: {why}; {hint}")
-        output.line(values.id)
+            raise invalid_argument(f"cannot attach to {id}: {why}; {hint}")
+        output.line(id)
         return 0
     tty = bool(snapshot["configuration"]["initProcess"]["terminal"])
-    session = attach.Session(values.id, tty=tty, interactive=values.interactive, attached=attached)
+    session = attach.Session(id, tty=tty, interactive=values.interactive, attached=attached)
     with progress.create("ansi") as display:
         code = attach.start(session, display)
     if not attached:
-        output.line(values.id)
+        output.line(id)
     return code
 
 

@@ -22,9 +22,9 @@ def run(values: Values) -> int:
     if values.signal is not None:
         parse_signal(values.signal)
 
-    def stop(id: str) -> None:
+    def stop(id: str) -> str:
         call = {"id": id, "signal": values.signal, "timeout": values.time}
-        client.call("Containers.Stop", call, timeout=values.time + PATIENCE)
+        return str(client.call("Containers.Stop", call, timeout=values.time + PATIENCE).get("id", id))
 
     return many.each(many.containers(values, CONFLICT, all=True), stop, "failed to stop container", parallel=True)
 

@@ -18,11 +18,20 @@ RESOURCE, MANAGEMENT = "RESOURCE OPTIONS", "MANAGEMENT OPTIONS"
 RUNTIME = "container-runtime-linux"
 
 
-def _cpus(text: str) -> int:
-    number = integer(text)
-    if number < 1:
-        raise ValueError("must be at least 1")
-    return number
+CPU_PERIOD = 100_000  # a CPU is that many microseconds of CPU time in as many of time
+MINIMUM_QUOTA = 1000
+
+
+def _cpu_quota(text: str) -> int:
+    """Microseconds of CPU time in 100000 for a decimal number of CPUs."""
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isascii() or not (whole + fraction).isdigit():
+        integer(text)  # says what is wrong, or takes a sign
+        raise ValueError("must be at least 0.01")
+    quota = int(whole or "0") * CPU_PERIOD + int(fraction[:5].ljust(5, "0"))
+    if quota < MINIMUM_QUOTA:
+        raise ValueError("must be at least 0.01")
+    return quota
 
 
 def _configured(key: str) -> Callable[[], str]:
@@ -53,7 +62,13 @@ def _flag(dest: str, names: str, help: str, **more: Any) -> Option:
 
 RESOURCE_OPTIONS = [
     Option(
-        "cpus", "-c, --cpus", "Number of CPUs", value="cpus", parse=_cpus, unset=_configured("cpus"), group=RESOURCE
+        "cpus",
+        "-c, --cpus",
+        "Number of CPUs, also 1.5",
+        value="cpus",
+        parse=_cpu_quota,
+        unset=_configured("cpus"),
+        group=RESOURCE,
     ),
     Option(
         "memory",
@@ -157,7 +172,8 @@ def request(values: Values) -> dict[str, Any]:
     }
     optional = {
         "id": values.name,
-        "cpus": values.cpus,
+        "cpus": None if values.cpus is None else -(-values.cpus // CPU_PERIOD),
+        "cpuQuota": values.cpus if values.cpus is not None and values.cpus % CPU_PERIOD else None,
         "storage": None if values.storage is None else size.parse_size(values.storage),
         "memoryInBytes": None if values.memory is None else size.parse_memory(values.memory),
         "networks": networks.parse_networks(values.network),

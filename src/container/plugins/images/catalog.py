@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from container.errors import ContainerError, not_found
+from container.errors import ContainerError, invalid_argument, not_found
 from container.log import fields
 from container.model import reference as references
 from container.model.image import DeleteResult, Descriptor, Image, ImageConfiguration, ImageVariant, PruneResult
@@ -23,6 +24,8 @@ from container.plugins.images.tasks import in_thread, to_its_end
 from container.plugins.images.usage import Use
 
 _log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[0-9a-f]{4,64}")
 
 Usage = Callable[[], Awaitable[list[Use]]]
 Named = tuple[str, Descriptor]
@@ -113,10 +116,14 @@ class Catalog:
             deleted: list[str] = []
             for text in list(known) if every else list(dict.fromkeys(typed)):
                 try:
-                    name, _ = self._find(known, text)
+                    (name, _), *more = self._meant(known, text)
                 except ContainerError as error:
                     if not force:
                         failed[text] = error.describe()
+                    continue
+                if more:
+                    names = ", ".join([name, *(other for other, _ in more)])
+                    failed[text] = f"image {text} has several names: {names}: give those that are to go"
                     continue
                 users = sorted(use.container for use in uses if use.image.reference == name)
                 if users:
@@ -214,16 +221,25 @@ class Catalog:
             await to_its_end(self.sweep())
 
     def _find(self, known: dict[str, Descriptor], text: str) -> Named:
-        """Lookup of a typed reference (contract 1.10)."""
+        """An image as typed: by the first of its names, if it was typed as an id. Raises as `_meant`."""
+        return self._meant(known, text)[0]
+
+    def _meant(self, known: dict[str, Descriptor], text: str) -> list[Named]:
+        """Lookup of a typed reference (contract 1.10), then of an id: every name that it has.
+
+        Raises ContainerError: notFound, and invalidArgument for the beginning of several ids.
+        """
         for name in self._spellings(text):
             if name in known:
-                return name, known[name]
+                return [(name, known[name])]
         _, at, digest = text.rpartition("@")
         if at:
             wanted = references.parse(references.normalise(text, self._domain)).name
             for name, descriptor in known.items():
                 if descriptor.digest == digest and references.parse(name).name == wanted:
-                    return name, descriptor
+                    return [(name, descriptor)]
+        if found := _by_id(known, text):
+            return found
         raise not_found(f"image with reference {text} not found; `container image list` shows those that there are")
 
     def _spellings(self, text: str) -> list[str]:
@@ -247,6 +263,21 @@ class Catalog:
             ImageConfiguration(name, image.creation_date(here), descriptor),
             [ImageVariant(item.platform, item.manifest.digest, item.size, item.document) for item in here],
         )
+
+
+def _by_id(known: dict[str, Descriptor], text: str) -> list[Named]:
+    """The names of the image whose id, the hex digits of its digest, begins so (four or more)."""
+    wanted = text.removeprefix("sha256:")
+    if not _ID.fullmatch(wanted):
+        return []
+    found = [item for item in known.items() if hex_of(item[1].digest).startswith(wanted)]
+    if len({descriptor.digest for _, descriptor in found}) > 1:
+        raise invalid_argument(f"image ID {text} is ambiguous, it may be {_listed(found)}: give more of it")
+    return found
+
+
+def _listed(images: list[Named]) -> str:
+    return ", ".join(f"{hex_of(descriptor.digest)[:12]} ({name})" for name, descriptor in images)
 
 
 def _unused(known: dict[str, Descriptor], uses: list[Use]) -> list[str]:

@@ -108,7 +108,7 @@ def container(configuration: ContainerConfiguration, forwards: Sequence[Forward]
         sysctls=SYSCTLS | configuration.sysctls,
         shm_size=configuration.shm_size,
         memory_max=configuration.resources.memory_in_bytes,
-        cpu_quota=configuration.resources.cpus * CPU_PERIOD,
+        cpu_quota=configuration.resources.cpu_quota or configuration.resources.cpus * CPU_PERIOD,
         read_only=configuration.read_only,
         use_init=configuration.use_init,
         devices=configuration.devices,

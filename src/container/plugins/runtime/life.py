@@ -8,20 +8,19 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from container.errors import ContainerError, ErrorCode, internal, unexpected
-from container.model.container import ContainerState, ContainerStatus
+from container.model.container import ContainerStatus
 from container.model.launch import Launch
 from container.plugins.runtime import network, plan, upper
 from container.plugins.runtime.bootlog import KernelLog
 from container.plugins.runtime.network import Attached
 from container.plugins.runtime.process import ContainerProcess
-from container.plugins.runtime.states import Running, State, Stopping
+from container.plugins.runtime.states import Running, State, Stopping, ended, now
 from container.plugins.runtime.timeline import Timeline
 from container.vm.initramfs import agent_path, build
 from container.vm.qemu import VirtualMachine
@@ -109,9 +108,7 @@ class Life:
         if self._init.oom_killed and self._init.exit_code:
             self.error = internal("the container ran out of memory; give it more with --memory")
         reason = None if self.error is None else self.error.describe()
-        return ContainerStatus(
-            ContainerState.STOPPED, started_date=self._started_date, exit_code=self._init.exit_code, reason=reason
-        )
+        return ended(self._started_date, self._init.exit_code, reason)
 
     async def _run(self, stack: contextlib.AsyncExitStack) -> None:
         configuration = self._launch.configuration
@@ -270,7 +267,7 @@ class Life:
             )
         self.relaying = self._group.create_task(self._init.relay())
         self._timeline.mark("process started")
-        self._started_date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._started_date = now()
         attachments = [item.attachment for item in attached]
         running = Running(self._launch, guest, self._init, attachments, self._started_date)
         self._become(running)

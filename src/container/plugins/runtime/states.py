@@ -4,6 +4,7 @@ Waiting ── start ──▶ Booting ──▶ Running ── stop, or the pro
    └──────────────────────┴─────────────────────── stop, failure ─────────────────────────▲
 """
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,19 @@ class Stopped:
 
 
 State = Waiting | Booting | Running | Stopping | Stopped
+
+
+def now() -> str:
+    """The date, as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def ended(started_date: str | None, exit_code: int | None, reason: str | None) -> ContainerStatus:
+    """The status of a run that ends now; the date is left out for one that did not begin."""
+    exited_date = now() if started_date else None
+    return ContainerStatus(
+        ContainerState.STOPPED, started_date=started_date, exit_code=exit_code, reason=reason, exited_date=exited_date
+    )
 
 
 def status_of(state: State) -> ContainerStatus:

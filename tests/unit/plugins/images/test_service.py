@@ -346,9 +346,33 @@ async def test_an_image_is_found_by_name_and_digest(shop: Shop) -> None:
     await shop.load(layout(("app:1", IMAGE)))
     digest = (await shop.service.get("app:1")).configuration.descriptor.digest
     assert (await shop.service.get(f"app@{digest}")).configuration.name == "docker.io/library/app:1"
-    for text in (digest, digest[7:], f"other@{digest}", "app:2", "APP"):
+    for text in (f"other@{digest}", "app:2", "APP"):
         with pytest.raises(ContainerError, match=f"image with reference {text}"):
             await shop.service.get(text)
+
+
+async def test_an_image_is_found_by_the_beginning_of_its_id(shop: Shop) -> None:
+    await shop.load(layout(("app:1", IMAGE)))
+    digest = (await shop.service.get("app:1")).configuration.descriptor.digest
+    for text in (digest, digest[7:], digest[:15], digest[7:11]):
+        assert (await shop.service.get(text)).configuration.name == "docker.io/library/app:1"
+        assert (await shop.rootfs(text)).image.reference == "docker.io/library/app:1"
+    with pytest.raises(ContainerError, match=f"image with reference {digest[7:10]}"):
+        await shop.service.get(digest[7:10])
+    await shop.load(layout((digest[7:19], ImageFiles([BASE]))))
+    assert (await shop.service.get(digest[7:19])).configuration.name == f"docker.io/library/{digest[7:19]}:latest"
+
+
+async def test_an_image_with_several_names_is_not_deleted_by_its_id(shop: Shop) -> None:
+    await shop.load(layout(("one", IMAGE)))
+    await shop.service.tag("one", "two")
+    id = (await shop.service.get("one")).id[:12]
+    result = await shop.service.delete([id], every=False, force=False)
+    assert (result.deleted, list(result.failed)) == ([], [id])
+    assert "docker.io/library/one:latest, docker.io/library/two:latest" in result.failed[id]
+    await shop.service.delete(["two"], every=False, force=False)
+    result = await shop.service.delete([id], every=False, force=False)
+    assert result.deleted == ["docker.io/library/one:latest"]
 
 
 async def test_saved_images_load_again_as_they_were(shop: Shop, tmp_path: Path) -> None:
