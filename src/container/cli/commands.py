@@ -131,6 +131,7 @@ GROUPS: list[tuple[str, list[Verb | Noun]]] = [
             Verb("kill", "container.kill", "Send a signal to containers"),
             Verb("list", "container.list", "List containers", "ls"),
             Verb("logs", "container.logs", "Show the output of a container"),
+            Verb("port", "container.port", "Show the published ports of a container"),
             Verb("prune", "container.prune", "Delete all stopped containers"),
             Verb("run", "container.run", "Create and start a container"),
             Verb("start", "container.start", "Start a container"),

@@ -11,7 +11,9 @@ def run(values: Values) -> int:
     """Print the help of the command that a path of names or aliases leads to."""
     node: commands.Verb | commands.Noun = commands.ROOT
     path = "container"
-    for word in values.words:
+    from container.cli import aliases
+
+    for word in aliases.meaning(values.words) or values.words:
         child = node.find(word) if isinstance(node, commands.Noun) else None
         if child is None:
             raise UsageError(f"unknown command '{' '.join(values.words)}'")

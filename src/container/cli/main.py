@@ -10,7 +10,7 @@ from container.cli import client, commands, failures, output
 from container.cli.commands import Noun, Verb
 from container.cli.leave import BROKEN_PIPE_EXIT, FAILURE_EXIT, leave
 from container.cli.parser import HelpRequested, parse
-from container.cli.usage import UsageError, synopsis, unexpected_arguments, unknown_option
+from container.cli.usage import UsageError, synopsis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def _run(words: list[str]) -> int:
         return _show_help("container", commands.ROOT)
     node = commands.ROOT.find(words[0])
     if node is None:
-        from container.cli import plugin
+        from container.cli import aliases
 
-        return plugin.become(words)
+        return aliases.run(words, _run)
     return _descend(f"container {node.name}", node, words[1:])
 
 
@@ -105,8 +105,9 @@ def _descend(path: str, node: Verb | Noun, words: list[str]) -> int:
             continue
         child = node.find(word)
         if child is None:
-            error = unknown_option(word, []) if word.startswith("-") else unexpected_arguments([word, *words])
-            raise error.at(path, f"{path} [--debug] <subcommand>")
+            from container.cli import aliases
+
+            return aliases.run_below(path, node, [word, *words], _run)
         path, node = f"{path} {child.name}", child
     return _run_verb(path, node, words)
 

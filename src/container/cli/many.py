@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from container.cli.template import Template
+
 MACHINE = "machine"
 PLUGIN_LABEL = "com.apple.container.plugin"
 
@@ -53,7 +55,7 @@ def is_machine(snapshot: dict[str, dict[str, dict[str, object]]]) -> bool:
 
 
 def each(ids: list[str], task: Callable[[str], str], failure: str, *, parallel: bool) -> int:
-    """Run `task` for every id and print the whole id that it returns, then raise all failures: `<failure> <id>: why`."""
+    """Run `task` for every id and print the id that it returns, then raise all failures: `<failure> <id>: why`."""
     errors: list[ContainerError] = []
 
     def attempt(id: str) -> None:
@@ -96,14 +98,17 @@ def reclaimed(size: int) -> None:
     output.error_line(f"Reclaimed {sizes.decimal(size)} in disk space")
 
 
-def inspect(kind: str, known: list[dict[str, Any]], ids: list[str]) -> int:
-    """Print those of `known` that `ids` name as a JSON array, in listing order. Raises ContainerError(notFound)."""
+def inspect(kind: str, known: list[dict[str, Any]], ids: list[str], format: Template | str) -> int:
+    """Print those of `known` that `ids` name as a JSON array, in listing order; or with a template a line for each.
+
+    Raises ContainerError(notFound).
+    """
     found = [each for each in known if each["id"] in ids]
     missing = set(ids) - {each["id"] for each in found}
     if missing:
         hint = f"`{listing(kind)}` shows those that there are"
         raise not_found(f"{kind} not found: {', '.join(sorted(missing))}; {hint}")
-    output.print_json(found)
+    output.print_inspected(kind, found, format)
     return 0
 
 

@@ -8,17 +8,55 @@ from container.cli.spec import Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TextIO
+
+    from container.cli.template import Template
 
 FORMATS = ("json", "table", "yaml", "toml")
 GAP = "  "
 
 
-def format_option(*choices: str) -> Option:
-    """`--format`, with the words that it takes; the default is `table` (contract 1.5)."""
+WIDE = "wide"
+
+
+def format_option(*choices: str, templates: bool = False, wide: bool = False) -> Option:
+    """`--format`, with the words that it takes; the default is `table` (contract 1.5).
+
+    With `templates` also Go's templates, which become a Template; with `wide` also that word.
+    """
     allowed = choices or FORMATS
-    return Option("format", "--format", "Format of the output", value="format", default="table", choices=allowed)
+
+    def parse(word: str) -> Any:
+        if wide and word == WIDE:
+            return word
+        if templates and ("{{" in word or word.startswith("table ")):
+            return template(word)
+        raise ValueError("")
+
+    text = "Format of the output"
+    text += f", also {WIDE}" if wide else ""
+    text += ", or a template such as '{{.ID}}'" if templates else ""
+    return Option("format", "--format", text, value="format", default="table", choices=allowed, parse=parse)
+
+
+def template(word: str) -> Template:
+    """A template from the command line. Raises ValueError."""
+    from container.cli.template import Template
+
+    return Template(word)
+
+
+def print_template(chosen: Template, records: Iterable[Any]) -> None:
+    """A line for each record. Raises UsageError when the template does not go with them."""
+    from container.cli.template import TemplateError
+    from container.cli.usage import UsageError
+
+    try:
+        text = chosen.lines(records)
+    except TemplateError as error:
+        raise UsageError(f"The template does not fit: {error}") from error
+    write(text)
 
 
 QUIET = Option("quiet", "-q, --quiet", "Only print the names", default=False)
@@ -77,17 +115,44 @@ def print_json(value: Any) -> None:
     line(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False))
 
 
+INSPECT_FORMAT = Option(
+    "format",
+    "-f, --format",
+    "json, or a template such as '{{.State.Status}}'",
+    value="format",
+    default="json",
+    choices=("json",),
+    parse=template,
+)
+
+
+def print_inspected(kind: str, items: Sequence[Any], format: Template | str) -> None:
+    """What there is to know of things of a kind: a JSON array, or with a template a line for each."""
+    if isinstance(format, str):
+        print_json(items)
+        return
+    from container.cli.view import inspected
+
+    print_template(format, map(getattr(inspected, kind), items))
+
+
 def print_list(
     items: Sequence[Any],
     *,
-    format: str,
+    format: str | Template,
     quiet: bool,
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     names: Iterable[str],
+    record: Callable[[Any], Any] | None = None,
 ) -> None:
-    """A list in one of the formats; `rows` and `names` (for `-q`) are only read where they are shown."""
-    if format != "table":
+    """A list in one of the formats; `rows` and `names` (for `-q`) are only read where they are shown.
+
+    `record` makes of an item what a template sees; without it that is the item.
+    """
+    if not isinstance(format, str):
+        print_template(format, items if record is None else map(record, items))
+    elif format != "table":
         write(render(items, format))
     elif quiet:
         write("".join(f"{name}\n" for name in names))

@@ -21,7 +21,9 @@ class Parser:
         self.command = command
         self.words = words
         self.next = 0
-        self.by_name = {name: option for option in [*command.options, HELP] for name in option.names}
+        self.by_name = {name: option for option in [HELP, *command.options] for name in (*option.names, *option.also)}
+        self.help_names = [name for name in HELP.names if self.by_name[name] is HELP]
+        self.short_help = False  # `-h` had a value, which only is one when everything else is there
         self.values: dict[str, Any] = {
             option.dest: [] if option.many else option.default for option in reversed(command.options)
         }
@@ -34,7 +36,7 @@ class Parser:
             self._words()
             self._assign_positionals()
         except usage.UsageError:
-            if any(word in HELP.names for word in self.words[: self.rest_from]):
+            if any(word in self.help_names for word in self.words[: self.rest_from]):
                 raise HelpRequested from None
             raise
         return Values(self.values)
@@ -75,9 +77,21 @@ class Parser:
                 self._set_flag(option)
                 continue
             joined = word[index:]
+            if name == "-h":
+                value = self._value_of_h(option, joined)
+                self._store(option, name, value)
+                return
             value = joined.removeprefix("=") if joined else self._next_value(option, name)
             self._store(option, name, value)
             return
+
+    def _value_of_h(self, option: Option, joined: str) -> str:
+        """The value of a command's own `-h`, which without one is that for help."""
+        self.short_help = True
+        try:
+            return joined or self._next_value(option, "-h")
+        except usage.UsageError:
+            raise HelpRequested from None
 
     def _find(self, name: str) -> Option:
         option = self.by_name.get(name)
@@ -100,10 +114,11 @@ class Parser:
     def _store(self, option: Option, name: str, word: str) -> None:
         value: Any = word
         try:
-            if option.choices and word not in option.choices:
-                raise ValueError("")
-            if option.parse is not None:
-                value = option.parse(word)
+            if word not in option.choices:
+                if option.parse is not None:
+                    value = option.parse(word)
+                elif option.choices:
+                    raise ValueError("")
         except ValueError as error:
             raise usage.invalid_value(option, name, word, str(error)) from None
         if option.many:
@@ -114,6 +129,8 @@ class Parser:
     def _assign_positionals(self) -> None:
         words = list(self.positionals)
         for argument in self.command.arguments:
+            if not words and not argument.optional and self.short_help:
+                raise HelpRequested
             self.values[argument.dest] = self._take(argument, words)
         if words:
             raise usage.unexpected_arguments(words)

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+SYNOPSIS = "container [--debug] <subcommand>"
 DIRECTORIES = ("libexec/container-plugins", "libexec/container/plugins")
 UNAVAILABLE = """\
 Plugins are unavailable. Start the container system services and retry:
@@ -25,7 +26,7 @@ Check to see that the plugin exists under:
 NOT_FOUND = """\
 Plugin 'container-{name}' not found.
 
-- If system services are not running, start them with: container system start
+- If it was to be a command of container: `container --help` lists them
 - If the plugin isn't installed, ensure it exists under:
 {paths}
 """
@@ -46,16 +47,25 @@ def become(words: list[str]) -> int:
     if not name:
         raise _usage(f"unknown argument '{name}'")
     plugins = installed()
-    if plugins is None:
-        raise _usage(UNAVAILABLE.format(paths=_hints(name)))
-    program = next((str(each["program"]) for each in plugins if each["name"] == name), None)
+    program = next((str(each["program"]) for each in plugins or () if each["name"] == name), None)
     if program is None:
-        raise _usage(NOT_FOUND.format(name=name, paths=_hints(name)))
+        raise _refusal(name, NOT_FOUND if plugins is not None else UNAVAILABLE)
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.execv(program, [program, *words[1:]])  # noqa: S606
+
+
+def _refusal(name: str, otherwise: str) -> UsageError:
+    """Why there is no such command; `otherwise` for a word that nothing is known of."""
+    from container.cli import aliases, commands
+
+    if (error := aliases.absent([name])) is not None:
+        return error.at("container", SYNOPSIS)
+    if suggestion := aliases.suggestion("container", name, commands.ROOT):
+        return _usage(f"Unknown command '{name}'{suggestion}")
+    return _usage(otherwise.format(name=name, paths=_hints(name)))
 
 
 def _hints(name: str) -> str:
@@ -64,4 +74,4 @@ def _hints(name: str) -> str:
 
 
 def _usage(message: str) -> UsageError:
-    return UsageError(message).at("container", "container [--debug] <subcommand>")
+    return UsageError(message).at("container", SYNOPSIS)

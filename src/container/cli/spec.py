@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 class Option:
     """One option. Without `value` it is a flag that stores `const`; `many` collects values in order.
 
-    `names` are given as in the help, `-e, --env`. `parse` turns the word into a value and raises ValueError with the
-    reason (may be empty); `choices` are the only words allowed. `unset` is for the help: what holds without the option,
-    as text or a function that finds it out.
+    `names` are given as in the help, `-e, --env`; those in `also` are understood too. `choices` are words that stand
+    for themselves; `parse` turns any other into a value and raises ValueError with the reason (may be empty). `unset` is
+    for the help: what holds without the option, as text or a function that finds it out.
     """
 
     __slots__ = (
-        "choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "unset", "value"
+        "also", "choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "unset", "value"
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +36,7 @@ class Option:
         hidden: bool = False,
         unset: str | Callable[[], str] = "",
         group: str = "OPTIONS",
+        also: str = "",
     ) -> None:
         self.dest = dest
         self.names = tuple(names.split(", "))
@@ -49,6 +50,7 @@ class Option:
         self.hidden = hidden
         self.unset = unset
         self.group = group
+        self.also = tuple(also.split())
 
     @property
     def preferred(self) -> str:

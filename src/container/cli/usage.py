@@ -41,9 +41,13 @@ def option_help(option: Option, name: str) -> str:
 
 
 def unknown_option(name: str, options: list[Option]) -> UsageError:
-    """`Unknown option '--x'`, with the nearest long option if there is one near enough."""
+    """`Unknown option '--x'`, with why there is none, or else the nearest long option if there is one near enough."""
+    from container.cli.options.absent import REASONS
+
     message = f"Unknown option '{name}'"
-    if name.startswith("--"):
+    if name in REASONS:
+        message += f". {REASONS[name]}."
+    elif name.startswith("--"):
         known = [other for option in [*options, HELP] for other in option.names if other.startswith("--")]
         ranked = sorted((edit_distance(name, other), index) for index, other in enumerate(known))
         if ranked and ranked[0][0] < SIMILAR:
@@ -64,10 +68,10 @@ def unexpected_value(name: str, value: str) -> UsageError:
 def invalid_value(option: Option, name: str, value: str, why: str) -> UsageError:
     """`The value 'v' is invalid for '--o <o>'`, with the allowed words or the reason."""
     message = f"The value '{value}' is invalid for '{option.synopsis(name)}'"
-    if option.choices:
-        message += f". Please provide one of {alternatives(option.choices)}."
-    elif why:
+    if why:
         message += f": {why}"
+    elif option.choices:
+        message += f". Please provide one of {alternatives(option.choices)}."
     return UsageError(message, help=option_help(option, name))
 
 

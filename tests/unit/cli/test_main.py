@@ -225,7 +225,7 @@ def test_a_plugin_takes_over(system: FakeSystem) -> None:
     assert missing.returncode == 64
     assert missing.stderr.startswith(
         "Error: Plugin 'container-foo' not found.\n\n"
-        "- If system services are not running, start them with: container system start\n"
+        "- If it was to be a command of container: `container --help` lists them\n"
         "- If the plugin isn't installed, ensure it exists under:\n"
     )
 

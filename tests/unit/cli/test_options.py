@@ -395,7 +395,7 @@ def test_other_option_errors(words: list[str], message: str) -> None:
 
 
 def test_cpus_below_one_are_a_command_line_error() -> None:
-    with pytest.raises(UsageError, match="The value '0' is invalid for '--cpus <cpus>': must be at least 0.01"):
+    with pytest.raises(UsageError, match="The value '0' is invalid for '--cpus <cpus>': must be at least 0"):
         _request("--cpus", "0")
 
 

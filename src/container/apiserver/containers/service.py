@@ -199,7 +199,8 @@ class ContainersService:
             elif run.stopped.is_set():
                 await run.settled.wait()
             else:
-                raise invalid_state(f"container {container.id} is running and can not be deleted; stop it first, or use --force")
+                hint = "stop it first, or use --force"
+                raise invalid_state(f"container {container.id} is running and can not be deleted; {hint}")
         container.check_unread()
         await self._lifecycle.discard(container)
         return container.id

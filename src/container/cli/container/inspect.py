@@ -1,8 +1,8 @@
-"""`container inspect ID …`."""
+"""`container inspect [-f F] ID …`."""
 
 from __future__ import annotations
 
-from container.cli import client, many
+from container.cli import client, many, output
 from container.cli.spec import Argument, Command, Values
 from container.errors import ContainerError, ErrorCode
 
@@ -19,11 +19,12 @@ def run(values: Values) -> int:
             missing.append(word)
         else:
             found[snapshot["id"]] = snapshot
-    return many.inspect("container", [found[id] for id in sorted(found)], [*found, *missing])
+    return many.inspect("container", [found[id] for id in sorted(found)], [*found, *missing], values.format)
 
 
 COMMAND = Command(
     "Show everything that is known of containers",
     run,
+    options=[output.INSPECT_FORMAT],
     arguments=[Argument("ids", "container-ids", "The containers", many=True)],
 )

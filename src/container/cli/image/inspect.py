@@ -1,4 +1,4 @@
-"""`container image inspect REF …`."""
+"""`container image inspect [-f F] REF …`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def run(values: Values) -> int:
         raise not_found(
             f"image not found: {', '.join(sorted(missing))}; `container image list` shows those that there are"
         )
-    output.print_json([found[name] for name in sorted(found)])
+    output.print_inspected("image", [found[name] for name in sorted(found)], values.format)
     return 0
 
 
 COMMAND = Command(
     "Show everything that is known of images",
     run,
+    options=[output.INSPECT_FORMAT],
     arguments=[Argument("references", "images", "The images", many=True)],
 )

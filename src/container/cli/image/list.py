@@ -1,9 +1,10 @@
-"""`container image list [--format F] [-q] [-v]`."""
+"""`container image list [--filter F] [--format F] [--no-trunc] [-q] [-v] [NAME]`."""
 
 from __future__ import annotations
 
 from container.cli import client, output, sizes
-from container.cli.spec import Command, Values, flag
+from container.cli.options import filters
+from container.cli.spec import Argument, Command, Values, flag
 from container.cli.usage import UsageError
 from container.model import reference
 
@@ -60,9 +61,47 @@ def _check(values: Values) -> None:
         raise UsageError("cannot use flag --quiet and --verbose together")
 
 
+def _named(image: dict[str, Any], wanted: str) -> bool:
+    """Whether a name, or a name and tag, with `*` and `?`, is that of an image."""
+    from fnmatch import fnmatchcase
+
+    full = image["configuration"]["name"]
+    name, tag = reference.name_and_tag(full)
+    known = (full, name, f"{name}:{tag or NO_TAG}", f"{name}@{image['configuration']['descriptor']['digest']}")
+    return any(fnmatchcase(each, wanted) for each in known)
+
+
+def _labels(image: dict[str, Any]) -> dict[str, str]:
+    """The labels of all platforms."""
+    return {
+        key: value
+        for variant in image["variants"]
+        for key, value in (variant["config"].get("config", {}).get("Labels") or {}).items()
+    }
+
+
+TESTS: filters.Tests = {
+    "dangling": lambda image, wanted: filters.TRUTH.get(wanted.lower()) is _is_dangling(image),
+    filters.LABEL: lambda image, wanted: filters.label(_labels(image), wanted),
+    "reference": _named,
+}
+
+
+def _is_dangling(image: dict[str, Any]) -> bool:
+    return reference.name_and_tag(image["configuration"]["name"])[1] is None
+
+
 def run(values: Values) -> int:
     """List images."""
-    images = client.call("Images.List")["images"]
+    images = filters.select(client.call("Images.List")["images"], values.filter, TESTS)
+    if values.name is not None:
+        images = [each for each in images if _named(each, values.name)]
+
+    def record(image: dict[str, Any]) -> object:
+        from container.cli.view import image as view
+
+        return view.record(image, whole=values.no_trunc)
+
     output.print_list(
         images,
         format=values.format,
@@ -70,6 +109,7 @@ def run(values: Values) -> int:
         header=VERBOSE_HEADER if values.verbose else HEADER,
         rows=_verbose_rows(images) if values.verbose else map(_head, images),
         names=(reference.denormalise(image["configuration"]["name"]) for image in images),
+        record=record,
     )
     return 0
 
@@ -78,9 +118,13 @@ COMMAND = Command(
     "List images",
     run,
     options=[
-        output.format_option(),
+        flag("all", "-a, --all", "The same: there are no images but those with a name", hidden=True),
+        filters.option(*TESTS),
+        output.format_option(templates=True),
+        flag("no_trunc", "--no-trunc", "Whole ids in templates", hidden=True),
         output.QUIET,
         flag("verbose", "-v, --verbose", "Show every platform, with sizes and digests"),
     ],
+    arguments=[Argument("name", "name", "Only the image of this name", optional=True)],
     validate=_check,
 )

@@ -52,8 +52,8 @@ def _one(dest: str, names: str, help: str, value: str, **more: Any) -> Option:
     return Option(dest, names, help, value=value, group=MANAGEMENT, **more)
 
 
-def _many(dest: str, names: str, help: str, value: str) -> Option:
-    return Option(dest, names, help, value=value, many=True, group=MANAGEMENT)
+def _many(dest: str, names: str, help: str, value: str, **more: Any) -> Option:
+    return Option(dest, names, help, value=value, many=True, group=MANAGEMENT, **more)
 
 
 def _flag(dest: str, names: str, help: str, **more: Any) -> Option:
@@ -97,10 +97,10 @@ MANAGEMENT_OPTIONS = [
     _many("device", "--device", "Add a device of the virtual machine, as /dev/fuse or /dev/net/tun", "device"),
     _many("dns", "--dns", "Address of a name server", "ip"),
     _one("dns_domain", "--dns-domain", "Default DNS domain", "domain"),
-    _many("dns_options", "--dns-option", "Resolver option", "option"),
+    _many("dns_options", "--dns-option", "Resolver option", "option", also="--dns-opt"),
     _many("dns_search", "--dns-search", "DNS search domain", "domain"),
     _one("entrypoint", "--entrypoint", "Program in place of the image's entrypoint", "cmd"),
-    _one("hostname", "--hostname", "Host name in the container", "name", unset="its id"),
+    _one("hostname", "--hostname", "Host name in the container, also -h <name>", "name", unset="its id", also="-h"),
     _flag("init", "--init", "Run a small init as first process, which forwards signals and reaps"),
     _one("init_image", "--init-image", "Image that the guest boots", "image", hidden=True),
     _one("kernel", "-k, --kernel", "Guest kernel in place of the default", "path"),
@@ -115,6 +115,7 @@ MANAGEMENT_OPTIONS = [
         "--network",
         "Attach to a network, name[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A][,ip6=A][,alias=N]",
         "network",
+        also="--net",
     ),
     _flag("no_dns", "--no-dns", "Write no /etc/resolv.conf"),
     _many("publish", "-p, --publish", "Publish a port, [host-ip:]host-port:container-port[/protocol]", "spec"),

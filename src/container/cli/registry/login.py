@@ -1,4 +1,4 @@
-"""`container registry login [-u USER] [--password-stdin] [--scheme S] SERVER`."""
+"""`container registry login [-u USER] [--password P | --password-stdin] [--scheme S] SERVER`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 
-from container.cli import client, failures, output
+from container.cli import client, failures, logger, output
 from container.cli.options import fetch
 from container.cli.spec import Argument, Command, Option, Values, flag
+from container.cli.usage import UsageError
 from container.errors import internal, invalid_argument
 
 TYPE_CHECKING = False
@@ -23,13 +24,27 @@ def run(values: Values) -> int:
     fetch.check_scheme(values)
     if values.password_stdin and values.username is None:
         raise invalid_argument("cannot log in: must provide --username with --password-stdin")
+    if values.password is not None and values.password_stdin:
+        raise UsageError("--password and --password-stdin exclude each other")
     username = _username(values.server) if values.username is None else values.username
-    password = _password_from_stdin() if values.password_stdin else _password()
+    password = _given(values.password) if values.password is not None else _asked(values)
     call = {"server": values.server, "username": username, "password": password, "scheme": values.scheme}
     with failures.Attempt(f"failed to log in to {values.server}"):
         client.call("Images.Login", call, timeout=TIMEOUT)
     output.error_line("Login succeeded")
     return 0
+
+
+def _given(password: str) -> str:
+    """The value of `--password`, with a warning: other users of this machine can see it."""
+    if not password:
+        raise invalid_argument("the password is empty")
+    logger.warning("--password shows the password to everyone who lists the processes: use --password-stdin")
+    return password
+
+
+def _asked(values: Values) -> str:
+    return _password_from_stdin() if values.password_stdin else _password()
 
 
 def _username(server: str) -> str:
@@ -80,6 +95,13 @@ COMMAND = Command(
     run,
     options=[
         Option("username", "-u, --username", "Name of the account; asked for if not given", value="username"),
+        Option(
+            "password",
+            "-p, --password",
+            "The password, seen by all who list the processes",
+            value="password",
+            hidden=True,
+        ),
         flag("password_stdin", "--password-stdin", "Read the password from standard input"),
         fetch.SCHEME,
     ],
