@@ -13,12 +13,13 @@ class Option:
     """One option. Without `value` it is a flag that stores `const`; `many` collects values in order.
 
     `names` are given as in the help, `-e, --env`; those in `also` are understood too. `choices` are words that stand
-    for themselves; `parse` turns any other into a value and raises ValueError with the reason (may be empty). `unset` is
-    for the help: what holds without the option, as text or a function that finds it out.
+    for themselves; `parse` turns any other into a value and raises ValueError with the reason (may be empty). `unset`
+    is for the help: what holds without the option, as text or a function that finds it out.
     """
 
     __slots__ = (
-        "also", "choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "unset", "value"
+        "also", "choices", "const", "default", "dest", "group", "help", "hidden", "many", "names", "parse", "unset",
+        "value",
     )  # fmt: skip
 
     def __init__(

@@ -150,8 +150,9 @@ def test_command_line_errors(offline: FakeSystem) -> None:
     assert result.stderr.splitlines() == [
         "Error: The value 'xml' is invalid for '--format <format>'."
         " Please provide one of 'json', 'table', 'yaml' or 'toml'.",
-        "Help:  --format <format>  Format of the output",
-        "Usage: container list [--all] [--format <format>] [--quiet] [--debug]",
+        "Help:  --format <format>  Format of the output, also wide, or a template such as '{{.ID}}'",
+        "Usage: container list [--all] [--filter <filter> ...] [--format <format>] [--last <count>] [--latest]"
+        " [--no-trunc] [--quiet] [--debug]",
         "  See 'container list --help' for more information.",
     ]
     assert offline.run("image", "nope").stderr.startswith("Error: Unexpected argument 'nope'\nUsage: container image ")
@@ -521,18 +522,3 @@ def test_listing_imports_little(system: FakeSystem) -> None:
         [sys.executable, "-c", script], env=system.environment, capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_know_commands_and_options(offline: FakeSystem, shell: str) -> None:
-    script = offline.run("--generate-completion-script", shell).stdout
-    assert "kernel" in script
-    assert "env-file" in script
-
-
-def test_bash_completes(offline: FakeSystem) -> None:
-    script = offline.run("--generate-completion-script=bash").stdout
-    probe = 'COMP_WORDS=(container image l); COMP_CWORD=2; _container; echo "${COMPREPLY[@]}"'
-    result = subprocess.run(["bash", "-c", f"{script}\n{probe}"], capture_output=True, text=True, check=False)
-    assert result.stdout.split() == ["list", "load"]
-    assert offline.run("--generate-completion-script", "tcsh").returncode == 64

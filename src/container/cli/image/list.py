@@ -67,8 +67,8 @@ def _named(image: dict[str, Any], wanted: str) -> bool:
 
     full = image["configuration"]["name"]
     name, tag = reference.name_and_tag(full)
-    known = (full, name, f"{name}:{tag or NO_TAG}", f"{name}@{image['configuration']['descriptor']['digest']}")
-    return any(fnmatchcase(each, wanted) for each in known)
+    known = (name, f"{name}:{tag or NO_TAG}", f"{name}@{image['configuration']['descriptor']['digest']}")
+    return wanted == full or any(fnmatchcase(each, wanted) for each in known)
 
 
 def _labels(image: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from container.cli.template.functions import FUNCTIONS, PRINTING
 from container.cli.template.lex import Word, pieces
-from container.cli.template.values import MISSING, Heading, Method, Record, TemplateError, field, show
+from container.cli.template.values import MISSING, NO_ARGUMENT, Heading, Method, Record, TemplateError, field, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,5 +245,7 @@ def _call(value: Any, arguments: list[Any]) -> Any:
     try:
         return value.call(*arguments)
     except (TypeError, AttributeError, IndexError) as error:
+        if not arguments:
+            raise TemplateError(NO_ARGUMENT) from error
         shown = " ".join(show(argument) for argument in arguments)
         raise TemplateError(f"a function does not take the arguments {shown!r}: {error}") from error

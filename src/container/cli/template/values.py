@@ -21,6 +21,7 @@ class Missing:
 
 
 MISSING = Missing()
+NO_ARGUMENT = 'an argument is missing, as in .Label "key"'
 
 
 class Strings(dict[str, str]):
@@ -100,7 +101,7 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Method):
-        raise TemplateError('a field takes an argument, as in .Label "key"')
+        raise TemplateError(NO_ARGUMENT)
     value = plain(value)
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{key}:{show(value[key])}" for key in sorted(value)) + "]"

@@ -81,6 +81,8 @@ def test_sysctls_of_the_user_win_over_the_defaults():
 def test_limits_and_flags_reach_the_guest():
     spec = guestplan.container(configured(read_only=True, use_init=True, shm_size=1, cap_drop=["ALL"]).configuration)
     assert (spec.memory_max, spec.cpu_quota, spec.shm_size) == (256 << 20, 200_000, 1)
+    resources = Resources(2, 256 << 20, cpu_quota=150_000)
+    assert guestplan.container(configured(resources=resources).configuration).cpu_quota == 150_000
     assert (spec.read_only, spec.use_init, spec.capabilities) == (True, True, [])
 
 
