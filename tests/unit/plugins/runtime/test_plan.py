@@ -5,7 +5,7 @@ import pytest
 from support.launches import attachment, launch
 
 from container.errors import ContainerError, ErrorCode
-from container.model.container import DNSConfiguration
+from container.model.container import DNSConfiguration, Resources
 from container.model.mount import Mount
 from container.model.port import PublishPort
 from container.plugins.runtime import guestplan, plan, sockets
