@@ -6,7 +6,7 @@ import os
 
 from container.cli import logger
 from container.cli.options import devices, fetch, labels, mounts, networks, platform, ports, process, security, size
-from container.cli.spec import Argument, Option, Values, flag, integer
+from container.cli.spec import Argument, Option, Values, flag
 from container.errors import ContainerError, not_found
 
 TYPE_CHECKING = False
@@ -26,8 +26,7 @@ def _cpu_quota(text: str) -> int:
     """Microseconds of CPU time in 100000 for a decimal number of CPUs."""
     whole, _, fraction = text.partition(".")
     if not (whole + fraction).isascii() or not (whole + fraction).isdigit():
-        integer(text)  # says what is wrong, or takes a sign
-        raise ValueError("must be at least 0.01")
+        raise ValueError("expected a number, as 2 or 1.5")
     quota = int(whole or "0") * CPU_PERIOD + int(fraction[:5].ljust(5, "0"))
     if quota < MINIMUM_QUOTA:
         raise ValueError("must be at least 0.01")
