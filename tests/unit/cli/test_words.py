@@ -174,11 +174,11 @@ def test_inspect_takes_docker_paths_and_ours(system: FakeSystem) -> None:
     assert inspect("{{.status.state}} {{.configuration.resources.cpus}}") == "running 4"
     assert json.loads(inspect("{{json .}}")) == snapshot("web", a="b")
     assert json.loads(system.run("inspect", "--format", "json", "web").stdout) == [snapshot("web", a="b")]
-    wrong = system.run("inspect", "-f", "{{.Sate}}", "web")
+    wrong = system.run("inspect", "-f", "{{.Nope}}", "web")
     assert (wrong.returncode, wrong.stdout) == (64, "")
-    assert "there is no field .Sate" in wrong.stderr
-    unclosed = system.run("inspect", "-f", "{{.Sate", "web")
-    assert "The value '{{.Sate' is invalid for '-f <format>': an action is not closed" in unclosed.stderr
+    assert "there is no field .Nope" in wrong.stderr
+    unclosed = system.run("inspect", "-f", "{{.Nope", "web")
+    assert "The value '{{.Nope' is invalid for '-f <format>': an action is not closed" in unclosed.stderr
 
 
 def test_an_ambiguous_id_is_not_found_under_another_name(system: FakeSystem) -> None:
