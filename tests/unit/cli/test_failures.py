@@ -62,7 +62,7 @@ def test_the_help_names_the_defaults_in_force_and_nothing_that_is_refused(offlin
     config.parent.mkdir()
     config.write_text('[container]\ncpus = 7\nmemory = "3g"\n')
     shown = " ".join(offline.run("run", "--help").stdout.split())
-    assert "Number of CPUs (default: 7)" in shown
+    assert "(default: 7)" in shown
     assert "with k, m, g, t or p (default: 3gb)" in shown
     assert "--virtualization" not in shown
     assert "--init-image" not in shown
