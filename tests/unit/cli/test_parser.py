@@ -113,7 +113,7 @@ def test_everything_after_the_image_belongs_to_the_process(words: list[str], ima
             "The value 'xml' is invalid for '--format <format>'."
             " Please provide one of 'json', 'table', 'yaml' or 'toml'.",
         ),
-        (LIST, ["-n", "many"], "The value 'many' is invalid for '-n <count>'"),
+        (LIST, ["-n", "many"], "The value 'many' is invalid for '-n <count>': expected a whole number"),
         (LIST, ["--all=1"], "The option '--all' does not take any value, but '1' was specified."),
         (RUN, [], "Missing expected argument '<image>'"),
         (RUN, ["--xylophone", "alpine"], "Unknown option '--xylophone'"),
