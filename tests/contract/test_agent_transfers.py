@@ -151,7 +151,7 @@ async def given_up(work: Callable[[], Awaitable[None]]) -> None:
         if "too many copies" not in caught.value.message:
             break
         await asyncio.sleep(0.01)  # those of before are about to end
-    assert (caught.value.code, caught.value.message) == (ErrorCode.TIMEOUT, "nothing moved for 0.01 s")
+    assert (caught.value.code, caught.value.message) == (ErrorCode.TIMEOUT, "cannot copy: nothing moved for 0.01 s")
 
 
 async def test_a_transfer_that_stands_still_is_given_up(plain: Connect, tmp_path: Path) -> None:
