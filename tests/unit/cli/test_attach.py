@@ -387,7 +387,8 @@ def attached(system: FakeSystem) -> Iterator[tuple[Process, Screen]]:
 
 def test_a_terminal_is_raw_while_attached_and_restored_after(attached: tuple[Process, Screen]) -> None:
     process, screen = attached
-    assert process.parameters == {"id": "web", "wait": True, "stdin": 0, "stdout": 1, "attachment": 2}
+    streams = {"stdin": 0, "stdout": 1, "attachment": 2}
+    assert process.parameters == {"id": "web", "wait": True, "notices": True, **streams}
     assert not screen.local_modes() & (termios.ECHO | termios.ICANON | termios.ISIG)
     process.end.put(5)
     assert screen.command.wait(20) == 5
