@@ -66,7 +66,7 @@ static int call_again(struct conn *conn) {
     if (getpeername(conn->client, (struct sockaddr *)&name, &length) < 0)
         return -1;
     close(conn->target);
-    conn->connected = false;
+    conn->connected = conn->target_failed = false;
     conn->offer = (struct offer){0};
     return call(conn, (const struct sockaddr *)&name);
 }
@@ -101,12 +101,14 @@ struct conn *conn_open(int epoll, const struct listener *listener, int client, c
 void conn_event(struct conn *conn, enum source source, uint32_t events) {
     bool failed = (events & EPOLLERR) != 0;
 
-    if (source == SOURCE_CLIENT)
+    if (source == SOURCE_CLIENT) {
         conn->client_failed |= failed;
-    else if (conn->taken || !conn->connected)
-        conn->target_failed |= failed; /* between, offer_pump knows what it means */
+        return;
+    }
+    failed = failed && !offer_heard(conn->target);
+    conn->target_failed |= failed;
     /* An error while connecting, such as ECONNREFUSED, comes with EPOLLERR. */
-    if (source == SOURCE_TARGET && (events & EPOLLOUT) != 0 && !failed)
+    if ((events & EPOLLOUT) != 0 && !failed)
         conn->connected = true;
 }
 

@@ -24,6 +24,21 @@ void offer_prepare(int target) {
     set(target, IPPROTO_TCP, TCP_KEEPIDLE, IDLE_SECONDS);
 }
 
+/* What became of a connection so far; false: nobody knows. */
+static bool look(int target, struct tcp_info *info) {
+    socklen_t length = sizeof(*info);
+
+    return getsockopt(target, IPPROTO_TCP, TCP_INFO, info, &length) == 0;
+}
+
+bool offer_heard(int target) {
+    struct tcp_info info = {0};
+
+    while (recv(target, NULL, 0, MSG_ERRQUEUE) >= 0)
+        ;
+    return look(target, &info) && info.tcpi_state != STATE_CLOSE;
+}
+
 static enum offer_state make(struct offer *offer, int client, int target, const struct tcp_info *info) {
     static char data[OFFER_BYTES];
     ssize_t got = recv(client, data, sizeof(data), MSG_PEEK);
@@ -41,8 +56,6 @@ static enum offer_state make(struct offer *offer, int client, int target, const 
 static enum offer_state take(struct offer *offer, int client, int target) {
     set(target, SOL_SOCKET, SO_TIMESTAMPING, 0);
     set(target, IPPROTO_TCP, TCP_KEEPIDLE, IDLE_LATER);
-    while (recv(target, NULL, 0, MSG_ERRQUEUE) >= 0)
-        ;
     while (offer->bytes > 0) {
         ssize_t got = recv(client, NULL, offer->bytes, MSG_TRUNC); /* dropped, not copied: tcp(7) */
         if (got <= 0)
@@ -54,9 +67,8 @@ static enum offer_state take(struct offer *offer, int client, int target) {
 
 enum offer_state offer_pump(struct offer *offer, int client, int target) {
     struct tcp_info info = {0};
-    socklen_t length = sizeof(info);
 
-    if (getsockopt(target, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+    if (!look(target, &info))
         return OFFER_FAILED;
     /* The call itself, SYN, counts as a byte. */
     if (info.tcpi_bytes_acked > 1 || info.tcpi_bytes_received > 0)

@@ -28,5 +28,8 @@ enum offer_state {
 /* Have a connection that is about to be opened tell of what offer_pump waits for. */
 void offer_prepare(int target);
 
+/* Whether EPOLLERR of `target` only told of an acknowledgement, which is noted; else the connection has failed. */
+bool offer_heard(int target);
+
 /* Make the offer when there is something to offer, and see what became of it; `target` is connected. */
 enum offer_state offer_pump(struct offer *offer, int client, int target);

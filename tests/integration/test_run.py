@@ -111,12 +111,14 @@ def test_the_guest_sees_its_own_kernel_and_limits(system: System, box: str) -> N
 
 
 def test_detached_container_logs_and_stops(system: System) -> None:
-    name = system.output(
-        "run", "-d", "--name", "talker", *SMALL, "busybox", "sh", "-c", "echo one; echo two >&2; exec sleep 1000"
-    )
+    script = "echo one; echo two >&2; printf three; exec sleep 1000"
+    name = system.output("run", "-d", "--name", "talker", *SMALL, "busybox", "sh", "-c", script)
     assert name == "talker"
-    assert settle(lambda: system.output("logs", name), lambda text: "two" in text, 20) == "one\ntwo"
-    assert system.output("logs", "-n", "1", name) == "two"
+    assert settle(lambda: system.output("logs", name), lambda text: "three" in text, 20) == "one\ntwo\nthree"
+    assert system.output("logs", "-n", "1", name) == "three"
+    stamped = system.output("logs", "-t", "--since", "1h", name)
+    assert re.fullmatch(r"(20\S{27}Z) one\n(20\S{27}Z) two\n(20\S{27}Z) three", stamped)
+    assert system.output("logs", "--until", "1h", name) == ""
     boot = settle(lambda: system.output("logs", "--boot", name), lambda text: "Linux version" in text, 20)
     assert re.match(r"\[ +0\.0+\] Linux version .*\n", boot)
     assert "Run /init" in boot
@@ -124,7 +126,7 @@ def test_detached_container_logs_and_stops(system: System) -> None:
     assert system.output("stop", "-t", "1", name) == name
     assert time.monotonic() - began < 30
     assert system.state(name) == "stopped"
-    assert system.output("logs", name) == "one\ntwo"
+    assert system.output("logs", name) == "one\ntwo\nthree"
     assert system.output("delete", name) == name
 
 
