@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ class Shell:
 
     def offers(self, line: str) -> list[str]:
         """What may stand at the end of a line; nothing else is printed."""
+        environment = self._system.environment
         result = subprocess.run(
             [self.name, *PROGRAMS[self.name], str(self._script), line],
-            env=self._system.environment,
+            env={**environment, "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"},
             capture_output=True,
             text=True,
             check=False,
