@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support import images
-from support.system import System, make_ordinary_user, running_system
+from support import images, ordinary
+from support.system import System, running_system
 
 
 def _load(system: System, archive: object) -> None:
@@ -20,7 +20,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
     if request.param == "ordinary-user":
         if os.getuid() != 0:
             pytest.skip("the caller is an ordinary user already")
-        user = make_ordinary_user()
+        user = ordinary.make_user()
     with running_system(user) as started:
         _load(started, images.busybox())
         yield started

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import nethelper, netlab
+from support import nethelper, netlab, ordinary
 from support.nethelper import FAR, FAR_IPV6, OUTSIDE, OUTSIDE_IPV6, Helper
-from support.system import make_ordinary_user
 
 from container.linux.netns import Namespace
 
@@ -79,7 +78,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Helper]:
     if os.geteuid() != 0:
         pytest.skip("makes hosts of its own, which needs root")
     netlab.require_namespaces()
-    with nethelper.host(None if request.param == "root" else make_ordinary_user()) as made:
+    with nethelper.host(None if request.param == "root" else ordinary.make_user()) as made:
         yield made
 
 

@@ -18,9 +18,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support import nethelper, netlab
+from support import nethelper, netlab, ordinary
 from support.nethelper import FAR, FAR_IPV6, OUTSIDE, Helper
-from support.system import make_ordinary_user
 
 from container.api.network import Lease, Network
 from container.errors import ContainerError, ErrorCode
@@ -35,7 +34,7 @@ def user_of(name: str) -> str | None:
     if os.geteuid() != 0:
         pytest.skip("makes hosts of its own, which needs root")
     netlab.require_namespaces()
-    return None if name == "root" else make_ordinary_user()
+    return None if name == "root" else ordinary.make_user()
 
 
 @pytest.fixture(params=USERS)
@@ -238,7 +237,7 @@ async def test_a_veth_uplink_reaches_further_than_the_host_and_leaves_nothing(fa
             with netlab.guest_server(guest, address_of(lease)):
                 connect = [*on_host, sys.executable, "-c", FETCH, address_of(lease)]
                 assert subprocess.run(connect, capture_output=True, text=True, check=True).stdout == "100000000\n"
-                ids = ["setpriv", f"--reuid={make_ordinary_user()}", "--clear-groups"]
+                ids = ["setpriv", f"--reuid={ordinary.make_user()}", "--clear-groups"]
                 stranger = [*on_host, *ids, sys.executable, "-c", FETCH.replace(", 5)", ", 1)"), address_of(lease)]
                 assert "timed out" in subprocess.run(stranger, capture_output=True, text=True).stderr
             host.kill()

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 import pytest
-from support import frames, nethelper, netlab
+from support import frames, nethelper, netlab, ordinary
 from support.frames import ARP_REPLY, ARP_REQUEST
 from support.nethelper import OUTSIDE, Helper
-from support.system import make_ordinary_user
 
 from container.api.network import Lease
 from container.errors import ContainerError, ErrorCode
@@ -44,7 +43,7 @@ def user_of(name: str) -> str | None:
     if os.geteuid() != 0:
         pytest.skip("makes hosts of its own, which needs root")
     netlab.require_namespaces()
-    return None if name == "root" else make_ordinary_user()
+    return None if name == "root" else ordinary.make_user()
 
 
 @pytest.fixture(params=["root", "ordinary-user"])

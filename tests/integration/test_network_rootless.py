@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.system import make_ordinary_user
+from support import ordinary
 
 ROOT = Path(__file__).parents[2]
 PARTS = ["tests/unit/linux/test_relay.py", "tests/unit/plugins/network/test_firewall.py"]
@@ -15,7 +15,7 @@ PARTS = ["tests/unit/linux/test_relay.py", "tests/unit/plugins/network/test_fire
 def test_relay_and_rules_work_for_an_ordinary_user(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("the caller is an ordinary user already")
-    user = make_ordinary_user()
+    user = ordinary.make_user()
     argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
     argv += [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARTS]
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import images, ports, registry
+from support import images, ordinary, ports, registry
 from support import shop as shops
 from support.ociarchive import ImageFiles, layout, member, tar
 from support.registry import PASSWORD, USER, Registry
-from support.system import System, make_ordinary_user
+from support.system import System
 
 needed = [registry.PROGRAM, "skopeo", "htpasswd", "openssl"]
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, needed)), reason=f"needs {', '.join(needed)}")
@@ -41,7 +41,7 @@ def shop(request: pytest.FixtureRequest, guarded: Registry) -> Iterator[System]:
     """A system without a kernel that knows the CA of `guarded`, once as the caller and once as an ordinary user."""
     if request.param == "ordinary-user" and os.getuid() != 0:
         pytest.skip("the caller is an ordinary user already")
-    user = make_ordinary_user() if request.param == "ordinary-user" else None
+    user = ordinary.make_user() if request.param == "ordinary-user" else None
     with shops.opened(user, f'[registry.hosts."{guarded.host}"]\nca = "{guarded.ca}"\n') as system:
         yield system
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support import ports
+from support import images, ports
 
-PROGRAM = shutil.which("docker-registry") or "/usr/bin/docker-registry"
+PROGRAM = shutil.which("docker-registry") or str(images.CACHE.parent / "programs" / "docker-registry")
 USER, PASSWORD = "ann", "s3cret pass"
 
 

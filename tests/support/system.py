@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CLI = str(Path(sys.executable).with_name("container"))
-ORDINARY_USER = "container-test"
 T = TypeVar("T")
 
 
@@ -146,15 +145,3 @@ def settle(look: Callable[[], T], good: Callable[[T], bool], timeout: float) -> 
     while not good(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return seen
-
-
-def make_ordinary_user() -> str:
-    """An ordinary account with subordinate ids, made if it is not there; needs root."""
-    try:
-        pwd.getpwnam(ORDINARY_USER)
-    except KeyError:
-        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", ORDINARY_USER], check=True)
-    tun = Path("/dev/net/tun")
-    if tun.exists() and tun.stat().st_mode & 0o666 != 0o666:
-        tun.chmod(0o666)  # as udev ships it; a bare VM may have 0600
-    return ORDINARY_USER

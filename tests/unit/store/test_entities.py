@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -124,7 +125,16 @@ def make_levels(path, count):
         os.close(before)
 
 
-def test_trees_deeper_than_the_stack_are_removed(things, tmp_path):
+@pytest.fixture
+def few_descriptors():
+    """No more descriptors than a service of a login with a low limit has to spare."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_trees_with_more_levels_than_stack_and_descriptors_are_removed(things, tmp_path, few_descriptors):
     make_levels(things.create("deep", Thing("deep", 1)), 3000)
     things.delete("deep")
     leftover = tmp_path / "things" / f".deep.0{atomic.SUFFIX}"
