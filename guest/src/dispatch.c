@@ -19,6 +19,12 @@
 #include "system.h"
 #include "transfer.h"
 
+/* Does nothing: that it is answered tells the host that the guest goes on. */
+static int op_ping(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)number, (void)args, (void)result, (void)e;
+    return 0;
+}
+
 static const struct {
     const char *name;
     operation run;
@@ -30,7 +36,7 @@ static const struct {
     {"copy.in", op_copy_in},           {"copy.out", op_copy_out},     {"tree.export", op_export},
     {"tree.layer", op_layer},          {"tree.changes", op_changes},  {"share.replay", op_replay},
     {"kernel.log", op_kernel_log},     {"socket.listen", op_listen},  {"socket.connect", op_connect},
-    {"volume.fill", op_fill},          {"shutdown", op_shutdown},
+    {"volume.fill", op_fill},          {"ping", op_ping},             {"shutdown", op_shutdown},
 };
 
 static void send_json(uint8_t kind, uint32_t number, json_t *message) {
