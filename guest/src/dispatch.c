@@ -29,14 +29,30 @@ static const struct {
     const char *name;
     operation run;
 } table[] = {
-    {"rootfs.mount", op_rootfs},       {"volumes.mount", op_volumes}, {"files.write", op_files},
-    {"network.configure", op_network}, {"sysctl.set", op_sysctl},     {"process.start", op_start},
-    {"process.signal", op_signal},     {"process.resize", op_resize}, {"statistics", op_statistics},
-    {"filesystem.sync", op_sync},      {"filesystem.trim", op_trim},  {"time.set", op_time},
-    {"copy.in", op_copy_in},           {"copy.out", op_copy_out},     {"tree.export", op_export},
-    {"tree.layer", op_layer},          {"tree.changes", op_changes},  {"share.replay", op_replay},
-    {"kernel.log", op_kernel_log},     {"socket.listen", op_listen},  {"socket.connect", op_connect},
-    {"volume.fill", op_fill},          {"ping", op_ping},             {"shutdown", op_shutdown},
+    {"rootfs.mount", op_rootfs},
+    {"volumes.mount", op_volumes},
+    {"files.write", op_files},
+    {"network.configure", op_network},
+    {"sysctl.set", op_sysctl},
+    {"process.start", op_start},
+    {"process.signal", op_signal},
+    {"process.resize", op_resize},
+    {"statistics", op_statistics},
+    {"filesystem.sync", op_sync},
+    {"filesystem.trim", op_trim},
+    {"time.set", op_time},
+    {"copy.in", op_copy_in},
+    {"copy.out", op_copy_out},
+    {"tree.export", op_export},
+    {"tree.layer", op_layer},
+    {"tree.changes", op_changes},
+    {"share.replay", op_replay},
+    {"kernel.log", op_kernel_log},
+    {"socket.listen", op_listen},
+    {"socket.connect", op_connect},
+    {"volume.fill", op_fill},
+    {"ping", op_ping},
+    {"shutdown", op_shutdown},
 };
 
 static void send_json(uint8_t kind, uint32_t number, json_t *message) {
