@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "log.h"
 #include "modules.h"
 #include "proto.h"
@@ -101,6 +102,7 @@ int boot(void) {
     }
     setrlimit(RLIMIT_NOFILE, &files);
     modules_for_channel();
+    cgroup_prepare();
     status = uevent_until(port_open, &port, PORT_WAIT_MS);
     if (status < 0)
         log_line("no virtio-serial port named %s appeared within %d s", PROTO_PORT_NAME, PORT_WAIT_MS / 1000);

@@ -57,6 +57,8 @@ static int limit(const char *file, const char *text, struct err *e) {
 
 void cgroup_prepare(void) {
     put(ROOT "/cgroup.subtree_control", "+cpu +memory +pids"); /* what the kernel lacks shows when a limit is set */
+    mkdir(OURS, 0755);
+    put(OURS "/cpu.max", "100000 100000"); /* any limit: see the header */
 }
 
 int cgroup_create(const json_t *container, struct err *e) {
@@ -65,7 +67,6 @@ int cgroup_create(const json_t *container, struct err *e) {
     int status = 0;
     if (!agent.pid1)
         return -1;
-    cgroup_prepare(); /* nothing to do when it was done at boot */
     if (mkdir(OURS, 0755) < 0 && errno != EEXIST)
         return err_set(e, errno, "failed to make the container's cgroup");
     if (memory > 0) {
@@ -75,7 +76,8 @@ int cgroup_create(const json_t *container, struct err *e) {
     if (status == 0 && quota > 0) {
         snprintf(text, sizeof text, "%lld 100000", quota);
         status = limit("cpu.max", text, e);
-    }
+    } else
+        put(OURS "/cpu.max", "max");
     if (status < 0)
         return status;
     oom_before = keyed(get(OURS "/memory.events"), "oom_kill");

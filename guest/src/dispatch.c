@@ -19,18 +19,40 @@
 #include "system.h"
 #include "transfer.h"
 
+/* Does nothing: that it is answered tells the host that the guest goes on. */
+static int op_ping(uint32_t number, const json_t *args, json_t **result, struct err *e) {
+    (void)number, (void)args, (void)result, (void)e;
+    return 0;
+}
+
 static const struct {
     const char *name;
     operation run;
 } table[] = {
-    {"rootfs.mount", op_rootfs},       {"volumes.mount", op_volumes}, {"files.write", op_files},
-    {"network.configure", op_network}, {"sysctl.set", op_sysctl},     {"process.start", op_start},
-    {"process.signal", op_signal},     {"process.resize", op_resize}, {"statistics", op_statistics},
-    {"filesystem.sync", op_sync},      {"filesystem.trim", op_trim},  {"time.set", op_time},
-    {"copy.in", op_copy_in},           {"copy.out", op_copy_out},     {"tree.export", op_export},
-    {"tree.layer", op_layer},          {"tree.changes", op_changes},  {"share.replay", op_replay},
-    {"kernel.log", op_kernel_log},     {"socket.listen", op_listen},  {"socket.connect", op_connect},
-    {"volume.fill", op_fill},          {"shutdown", op_shutdown},
+    {"rootfs.mount", op_rootfs},
+    {"volumes.mount", op_volumes},
+    {"files.write", op_files},
+    {"network.configure", op_network},
+    {"sysctl.set", op_sysctl},
+    {"process.start", op_start},
+    {"process.signal", op_signal},
+    {"process.resize", op_resize},
+    {"statistics", op_statistics},
+    {"filesystem.sync", op_sync},
+    {"filesystem.trim", op_trim},
+    {"time.set", op_time},
+    {"copy.in", op_copy_in},
+    {"copy.out", op_copy_out},
+    {"tree.export", op_export},
+    {"tree.layer", op_layer},
+    {"tree.changes", op_changes},
+    {"share.replay", op_replay},
+    {"kernel.log", op_kernel_log},
+    {"socket.listen", op_listen},
+    {"socket.connect", op_connect},
+    {"volume.fill", op_fill},
+    {"ping", op_ping},
+    {"shutdown", op_shutdown},
 };
 
 static void send_json(uint8_t kind, uint32_t number, json_t *message) {

@@ -10,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cgroup.h"
 #include "log.h"
 #include "loop.h"
 
@@ -99,10 +98,8 @@ void modules_for_channel(void) {
 void modules_rest(void) {
     bool alone = sysconf(_SC_NPROCESSORS_ONLN) < 2; /* then a process of its own wins nothing, and costs a fork */
     loader = alone ? -1 : fork();
-    if (loader <= 0) {
+    if (loader <= 0)
         load_group(NETWORK);
-        cgroup_prepare();
-    }
     if (loader == 0)
         _exit(0);
     load_group(GENERAL);

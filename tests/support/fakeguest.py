@@ -8,7 +8,7 @@ import container.guest.client
 import container.guest.streams
 from container.errors import ContainerError, ErrorCode
 from container.guest.spec import AgentInfo
-from container.plugins.runtime import life
+from container.plugins.runtime import life, resources
 
 
 class FakeProcess:
@@ -50,6 +50,9 @@ class FakeGuest:
         self.booted = asyncio.Event()
         self.booted.set()
         self.refuse = {}
+        self.received, self.owes_an_answer = 0, True
+        self.well = asyncio.Event()  # it answers
+        self.well.set()
         self.obeys = (9, 15)
         self.info = AgentInfo(1, "fake", "6.1", 0, 0, "boot-id")
 
@@ -96,6 +99,10 @@ class FakeGuest:
         await self._request("kernel_log")
         return "<6>[    0.000000] Linux version 0\n<4>[    0.000001] more\n"
 
+    async def ping(self, *, timeout=None):
+        await self.well.wait()
+        self.received += 1
+
     async def shutdown(self, *, timeout=None):
         await self._request("shutdown")
 
@@ -108,7 +115,7 @@ class FakeMachine:
     """Stands in for VirtualMachine."""
 
     def __init__(self):
-        self.agent = None
+        self.agent, self.boot_log, self.name = None, "/nonexistent", "box"
         self.died = asyncio.get_running_loop().create_future()
         self.log = []
 
@@ -134,6 +141,15 @@ class FakeMachine:
 
     async def keep_going(self):
         pass
+
+    def processor_time(self):
+        return 0.5, 0.0
+
+    async def activity(self):
+        return "running", 0
+
+    def evidence(self):
+        return ""
 
     async def shutdown(self, *, grace=0.0):
         self.log.append("shut down")
@@ -167,9 +183,9 @@ def install(monkeypatch):
     """Put a machine and a guest in place of the real ones; returns both."""
     machine, guest = FakeMachine(), FakeGuest()
     monkeypatch.setattr(life, "VirtualMachine", machine)
-    monkeypatch.setattr(life, "agent_path", lambda: "/agent")
-    monkeypatch.setattr(life, "build", lambda *_: "/initramfs")
-    monkeypatch.setattr(life.upper, "ensure", lambda *_, **__: "/upper")
+    monkeypatch.setattr(resources, "agent_path", lambda: "/agent")
+    monkeypatch.setattr(resources, "build", lambda *_: "/initramfs")
+    monkeypatch.setattr(resources.upper, "ensure", lambda *_, **__: "/upper")
     monkeypatch.setattr(container.guest.client, "GuestClient", guest)
     monkeypatch.setattr(container.guest.streams, "Relay", FakeRelay)
     return machine, guest

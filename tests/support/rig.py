@@ -79,7 +79,7 @@ class Rig:
         self.kernel = kernel()
         self.disk, self.layers = busybox_disk(self.base / "image")
 
-    def launch(self, id, arguments, network_services=(), **changes):
+    def launch(self, id, arguments, network_services=(), speed=SPEED, **changes):
         """A launch of `arguments` in busybox; further keywords change the configuration."""
         changes.setdefault("resources", Resources(cpus=1, memory_in_bytes=200 * MEBIBYTE))
         made = launch(id, arguments, **changes)
@@ -87,7 +87,7 @@ class Rig:
             made,
             rootfs=dataclasses.replace(made.rootfs, disk=self.disk, layers=self.layers),
             kernel=self.kernel,
-            accelerator=Accelerator("tcg", "test", SPEED),
+            accelerator=Accelerator("tcg", "test", speed),
             networks=list(network_services),
         )
 
@@ -165,6 +165,14 @@ class Helper:
     async def stop(self, number=15, timeout=5.0):
         """Stop the container."""
         await self.client.call(Runtime.Stop, signal=number, timeout=timeout)
+
+    async def until(self, wanted):
+        """The first status that `wanted` is true of."""
+        async with self.client.stream(Runtime.Watch) as statuses:
+            async for status in statuses:
+                if wanted(status):
+                    return status
+        raise AssertionError("it never came")
 
     async def ended(self):
         """Wait until the helper has ended; its exit status."""

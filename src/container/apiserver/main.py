@@ -21,6 +21,7 @@ from container.apiserver.containers.launch import Launches
 from container.apiserver.containers.lifecycle import Lifecycle
 from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.service import ContainersService
+from container.apiserver.containers.starts import Starts
 from container.apiserver.host import architecture
 from container.apiserver.networks.handler import NetworksHandler
 from container.apiserver.networks.helper import RemoteNetworkHelpers
@@ -48,8 +49,8 @@ async def run(roots: Roots, debug: bool) -> None:
     catalogue = Catalogue(roots, debug, config.dns_domain(tables))
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(Background())
-        kernels, probe = InstalledKernels(roots), AcceleratorProbe(roots)
-        system = SystemService(roots, supervisor.name, architecture(), kernels, probe, catalogue, tasks)
+        kernels, probe, starts = InstalledKernels(roots), AcceleratorProbe(roots), Starts()
+        system = SystemService(roots, supervisor.name, architecture(), kernels, probe, catalogue, tasks, starts)
 
         def network_job(record: NetworkRecord) -> Job:
             asked = record.configuration
@@ -74,7 +75,7 @@ async def run(roots: Roots, debug: bool) -> None:
             *(images, helpers, launches, config.container_defaults(tables)),
             *(config.dns_domain(tables), architecture(), volumes),
         )
-        lifecycle = Lifecycle(records, helpers, launches, tasks)
+        lifecycle = Lifecycle(records, helpers, launches, tasks, starts)
         containers = ContainersService(records, helpers, creation, lifecycle, tasks)
         for job in catalogue.boot_jobs():
             await register(supervisor, job)

@@ -34,6 +34,7 @@ class GuestClient:
     def __init__(self, channel: socket.socket, timeout: float) -> None:
         self._mux = Mux(channel, self._event)
         self._timeout = timeout
+        self._asked = 0  # requests that are under way
         self._processes: dict[str, GuestProcess] = {}
         self._listeners: dict[str, Callable[[Stream], None]] = {}
         self.info = AgentInfo(version=0, agent="", kernel="", uptime_ms=0, started_ms=0, boot_id="")
@@ -58,6 +59,16 @@ class GuestClient:
                 reader.cancel()
         if failure is not None:
             raise failure
+
+    @property
+    def owes_an_answer(self) -> bool:
+        """Whether a request is under way."""
+        return self._asked > 0
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come from the agent."""
+        return self._mux.received
 
     async def _serve(self) -> None:
         try:
@@ -100,7 +111,11 @@ class GuestClient:
 
     async def _call(self, op: str, timeout: float | None, /, **arguments: Any) -> dict[str, Any]:
         request = {"op": op, **arguments}
-        reply = await self._within(op, self._timeout if timeout is None else timeout, self._mux.request(request))
+        self._asked += 1
+        try:
+            reply = await self._within(op, self._timeout if timeout is None else timeout, self._mux.request(request))
+        finally:
+            self._asked -= 1
         error = reply.get("error")
         if isinstance(error, dict):
             code = ErrorCode.parse(str(error.get("code")))
@@ -237,6 +252,10 @@ class GuestClient:
         return stream, request()
 
     # ---- the guest as a whole ----
+
+    async def ping(self, *, timeout: float | None = None) -> None:
+        """Returns when the agent has answered."""
+        await self._call("ping", timeout)
 
     async def statistics(self, *, timeout: float | None = None) -> Statistics:
         """Resource use up to now."""

@@ -31,8 +31,7 @@ class Stream:
         self._received: deque[bytes] = deque()
         self._buffered = self._consumed = 0
         self._credit = wire.WINDOW_INITIAL
-        self._read_event = asyncio.Event()
-        self._write_event = asyncio.Event()
+        self._read_event, self._write_event = asyncio.Event(), asyncio.Event()
         self._eof = self._sent_eof = False
         self._error: ContainerError | None = None
 
@@ -125,11 +124,11 @@ class Mux:
         self._waiting = asyncio.Event()  # the backlog has bytes
         self._drained = asyncio.Event()  # the backlog is gone
         self._streams: dict[int, Stream] = {}
-        self._next_stream = 1
-        self._next_request = 1
+        self._next_stream = self._next_request = 1
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._error: ContainerError | None = None
+        self.received = 0  # bytes, of whatever kind
 
     @property
     def error(self) -> ContainerError:
@@ -230,6 +229,7 @@ class Mux:
     async def _read(self) -> None:
         decoder, loop = wire.Decoder(), asyncio.get_running_loop()
         while count := await loop.sock_recv_into(self._socket, decoder.buffer()):
+            self.received += count
             for kind, stream, payload in decoder.frames(count):
                 self._dispatch(kind, stream, payload)
             await asyncio.sleep(0)  # a socket that always has more must not keep the loop

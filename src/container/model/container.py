@@ -127,7 +127,11 @@ class ContainerConfiguration:
 
 @dataclass(frozen=True)
 class ContainerStatus:
-    """`exit_code`, `reason` and `exited_date` are ours: how the last run ended, and when."""
+    """`exit_code`, `reason` and `exited_date` are ours: how the last run ended, and when. So are those that follow.
+
+    `unresponsive_since` (ISO 8601): since when the guest of a running container has not answered. `start_attempt`: of a
+    start that is under way, when it is not the first.
+    """
 
     state: ContainerState
     networks: list[Attachment] = field(default_factory=list)
@@ -135,6 +139,8 @@ class ContainerStatus:
     exit_code: int | None = None
     reason: str | None = None
     exited_date: str | None = None
+    unresponsive_since: str | None = None
+    start_attempt: int | None = None
 
 
 @dataclass(frozen=True)

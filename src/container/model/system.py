@@ -8,7 +8,8 @@ class Health:
     """Answer of the API server to a ping.
 
     `accelerator` is `kvm` or `tcg`, `unknown` without a verdict, with the reason for it. `accelerator_notice` is what
-    users are told of slow machines, in a sentence with what to do; None where there is nothing to do.
+    users are told of slow machines, in a sentence with what to do; None where there is nothing to do. `starts` of
+    containers since it began; `repeated_starts` of them hung or could not be restored, and were repeated.
     """
 
     app_root: str
@@ -22,6 +23,8 @@ class Health:
     accelerator_reason: str
     supervisor: str
     accelerator_notice: str | None = None
+    starts: int = 0
+    repeated_starts: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from container.errors import ContainerError, ErrorCode, internal, os_reason
 
 MESSAGES_MAX = 64 * 1024  # bytes of stderr that are kept, the first ones
+_TICKS = os.sysconf("SC_CLK_TCK")  # a second
 _DEATH_TIMEOUT = 10.0  # seconds from SIGKILL to the end of a process
 
 
@@ -73,6 +74,22 @@ class Child:
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
+
+    def processor_time(self) -> tuple[float, float]:
+        """Seconds for which its threads have had a processor, and have waited for one; 0 and 0 once it has ended.
+
+        See proc_pid_stat(5), and sched-stats.rst of Linux: a kernel without that tells of no wait.
+        """
+        waited = 0
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{self.pid}/task/{thread}/schedstat", "rb") as file:
+                    waited += int(file.read().split()[1])
+        except OSError:
+            return 0.0, 0.0
+        return (int(fields[11]) + int(fields[12])) / _TICKS, waited / 1e9
 
     def messages(self) -> str:
         """What it wrote to its standard output and error, the first MESSAGES_MAX bytes."""

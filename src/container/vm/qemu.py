@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from container.errors import ContainerError, ErrorCode, internal, os_reason
 from container.vm import argv
@@ -18,8 +18,11 @@ from container.vm.spec import VMSpec, Wiring
 
 T = TypeVar("T")
 
+HALTED = ("io-error", "paused")  # run states: the host's disk is full, or somebody stopped it; not the guest's fault
+
 _QUIT_TIMEOUT = 2.0  # seconds of a machine with KVM, for each rung of the ladder
 _TERM_TIMEOUT = 2.0
+_LOOK_TIMEOUT = 15.0
 _FULL_PAUSE = 2.0  # seconds until a write that had no room is tried again
 _LOG_TAIL = 8192  # bytes of the boot log that are looked at
 _LOG_LINES = 12  # and lines that are shown
@@ -46,7 +49,7 @@ class VirtualMachine:
         self.agent = agent  # host end of the virtio-serial port; non-blocking; closed with the machine
         self.qmp = qmp
         self.boot_log = boot_log
-        self._name = spec.name
+        self.name = spec.name
         self._speed = max(1.0, spec.accelerator.speed)
         self._child = child
 
@@ -83,6 +86,20 @@ class VirtualMachine:
             qmp = Monitor(monitor, spec.name)
             stack.push_async_callback(qmp.close)
             yield cls(spec, child, agent, qmp, boot_log)
+
+    def processor_time(self) -> tuple[float, float]:
+        """Seconds for which QEMU's threads, virtual CPUs included, have had a processor, and have waited for one."""
+        return self._child.processor_time()
+
+    async def activity(self) -> tuple[str, int]:
+        """QEMU's run state ("" when it does not tell), and how many requests its disks have served."""
+        try:
+            status: Any = await self.qmp.execute("query-status", timeout=_LOOK_TIMEOUT)
+            disks: Any = await self.qmp.execute("query-blockstats", timeout=_LOOK_TIMEOUT)
+        except ContainerError:
+            return "", 0
+        operations = (disk["stats"][key] for disk in disks for key in ("rd_operations", "wr_operations"))
+        return str(status["status"]), sum(operations)
 
     async def wait(self) -> Ended:
         """Wait until QEMU has ended; any number of callers."""
@@ -142,27 +159,27 @@ class VirtualMachine:
                 child.send(number)
             if await child.wait(_TERM_TIMEOUT * self._speed) is not None:
                 return await self.wait()
-        raise internal(f"QEMU of {self._name} (process {self.pid}) does not end, not even by SIGKILL")
+        raise internal(f"QEMU of {self.name} (process {self.pid}) does not end, not even by SIGKILL")
 
     def _describe(self, status: int) -> Ended:
         if status < 0:
             name = signal.Signals(-status).name
-            return Ended(False, status, f"QEMU was ended by {name}{self._evidence()}")
+            return Ended(False, status, f"QEMU was ended by {name}{self.evidence()}")
         if status > 0:
-            return Ended(False, status, f"QEMU exited with status {status}{self._evidence()}")
+            return Ended(False, status, f"QEMU exited with status {status}{self.evidence()}")
         panic = _PANIC.search(_tail(self.boot_log))
         if panic:
-            return Ended(False, status, f"the guest kernel panicked ({panic.group(1)}){self._evidence()}")
+            return Ended(False, status, f"the guest kernel panicked ({panic.group(1)}){self.evidence()}")
         return Ended(True, status, "the virtual machine was powered off")
 
     def _failure(self, doing: str, limit: float | None) -> ContainerError:
         if self._child.ended.done():
             ended = self._describe(self._child.ended.result())
-            reason = ended.reason + (self._evidence() if ended.clean else "")
+            reason = ended.reason + (self.evidence() if ended.clean else "")
             return ContainerError(ErrorCode.INTERRUPTED, f"{doing} failed: {reason}")
-        return ContainerError(ErrorCode.TIMEOUT, f"{doing} failed: no answer within {limit:g} s{self._evidence()}")
+        return ContainerError(ErrorCode.TIMEOUT, f"{doing} failed: no answer within {limit:g} s{self.evidence()}")
 
-    def _evidence(self) -> str:
+    def evidence(self) -> str:
         """`: ` and the last words of QEMU and of the guest's console, or nothing when they said nothing."""
         parts = [self._child.messages()]
         lines = _tail(self.boot_log).splitlines()[-_LOG_LINES:]

@@ -68,6 +68,12 @@ class SavedMachine:
             if fd is not None:
                 os.close(fd)
 
+    @classmethod
+    @contextmanager
+    def none(cls) -> "Iterator[SavedMachine]":
+        """For a machine that boots whatever there is, and is not saved."""
+        yield cls(None, None, wanted=False)
+
     def bootable(self, spec: VMSpec) -> VMSpec:
         """The machine to start: one that is to be saved gets disks that stand in the way of it afterwards (`save`)."""
         if not self.wanted:
@@ -80,6 +86,12 @@ class SavedMachine:
         self.fd = None
         with contextlib.suppress(OSError):
             os.truncate(self._path, 0)
+
+    def drop(self) -> None:
+        """The file seems to be at fault: the next machine of this shape boots, and is saved in its place."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
 
     async def save(self, spec: VMSpec, monitor: "Monitor") -> None:
         """Save a `bootable` machine as soon as its agent waits; then it goes on with all its disks.
@@ -175,19 +187,20 @@ def _path(spec: VMSpec, cache: str) -> str | None:
     """Where a machine of this shape is saved; None for one that is not."""
     if spec.accelerator.name != "tcg" or spec.shares or spec.memory_in_bytes > _LARGEST:
         return None
-    return os.path.join(cache, f"{_PREFIX}{_key(spec)}.state")
+    return os.path.join(cache, f"{_PREFIX}{shape(spec)}.state")
 
 
-def _key(spec: VMSpec) -> str:
-    """What machines of one shape have in common, on this boot of the host."""
-    shape = replace(
+def shape(spec: VMSpec) -> str:
+    """What machines of one shape have in common, on this boot of the host. Raises OSError and ContainerError."""
+    alike = replace(
         spec,
         name="",
         accelerator=replace(spec.accelerator, tsc_khz=None),
         disks=tuple(replace(disk, path="", serial="", volatile=False) for disk in spec.disks),
         nics=tuple(Nic(0) for _ in spec.nics),
+        shares=tuple(replace(share, socket=0) for share in spec.shares),
     )
-    words = argv.build(shape, Wiring(0, 0, ""))
+    words = argv.build(alike, Wiring(0, 0, ""))
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         words.append(file.read())
     files = [identity(path) for path in (spec.kernel, find(words[0]))]

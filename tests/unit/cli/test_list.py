@@ -119,6 +119,13 @@ def test_templates_have_docker_names(listed: FakeSystem) -> None:
     assert table == "NAMES  RUNNING FOR\nweb    24 hours ago\n"
 
 
+def test_a_guest_that_does_not_answer_shows_in_the_status(system: FakeSystem) -> None:
+    stuck = _containers()[2]
+    stuck["status"]["unresponsiveSince"] = _date(60)
+    system.answers["Containers.List"] = lambda parameters, fds: {"containers": [stuck]}
+    assert system.run("ps", "--format", "{{.State}}: {{.Status}}").stdout == "running: Up 3 minutes (unresponsive)\n"
+
+
 def test_wide_adds_columns_behind_those_of_the_contract(listed: FakeSystem) -> None:
     plain = listed.run("list", "-a").stdout.splitlines()
     wide = listed.run("list", "-a", "--format", "wide").stdout.splitlines()

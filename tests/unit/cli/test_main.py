@@ -356,6 +356,8 @@ HEALTH = {
     "accelerator": "tcg",
     "acceleratorReason": "no /dev/kvm",
     "supervisor": "builtin",
+    "starts": 7,
+    "repeatedStarts": 1,
 }
 
 
@@ -374,8 +376,11 @@ def test_system_status(system: FakeSystem, offline: FakeSystem) -> None:
         "apiserver.appName",
         "accelerator",
         "supervisor",
+        "starts",
+        "repeated",
     ]
-    assert table[-2].endswith("tcg (no /dev/kvm)")
+    assert table[-4].endswith("tcg (no /dev/kvm)")
+    assert [line.split() for line in table[-2:]] == [["starts", "7"], ["repeated", "starts", "1"]]
     assert json.loads(system.run("s", "status", "--format", "json").stdout) == {"status": "running", **HEALTH}
 
 

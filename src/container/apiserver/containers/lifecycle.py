@@ -10,6 +10,7 @@ from container.apiserver.containers.helper import Helpers
 from container.apiserver.containers.launch import Launches
 from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.run import Run
+from container.apiserver.containers.starts import Starts
 from container.apiserver.containers.streams import Streams
 from container.apiserver.containers.volumes import exclusive
 from container.errors import ContainerError, ErrorCode, invalid_state
@@ -29,8 +30,11 @@ SETTLE_TIMEOUT = 15.0  # seconds for a helper to end once its VM has
 class Lifecycle:
     """Owns the runs. `containers` holds every container that there is, by id."""
 
-    def __init__(self, records: ContainerRecords, helpers: Helpers, launches: Launches, tasks: Background) -> None:
+    def __init__(
+        self, records: ContainerRecords, helpers: Helpers, launches: Launches, tasks: Background, starts: Starts
+    ) -> None:
         self.containers: dict[str, Container] = {}
+        self._starts = starts
         self._records = records
         self._helpers = helpers
         self._launches = launches
@@ -166,7 +170,7 @@ class Lifecycle:
 
     def _new_run(self, container: Container) -> Run:
         helper = self._helpers.of(container.id, container.configuration.runtime_handler)
-        return Run(container.id, helper, self._tasks, lambda: self._records.outcome(container.id))
+        return Run(container.id, helper, self._tasks, lambda: self._records.outcome(container.id), self._starts)
 
     def _keep(self, container: Container, run: Run, work: Callable[[], Awaitable[None]]) -> None:
         container.run = run

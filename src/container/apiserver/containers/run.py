@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from container.apiserver.background import Background
 from container.apiserver.containers.helper import RuntimeHelper
+from container.apiserver.containers.starts import Starts
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal, invalid_state
 from container.model.container import ContainerState, ContainerStatus
@@ -35,7 +36,7 @@ Outcome = Callable[[], ContainerStatus | None]
 class Run:
     """`status` is what users see, the events say how far it is. `start` or `adopt` runs once, in the background."""
 
-    def __init__(self, id: str, helper: RuntimeHelper, tasks: Background, outcome: Outcome) -> None:
+    def __init__(self, id: str, helper: RuntimeHelper, tasks: Background, outcome: Outcome, starts: Starts) -> None:
         """`outcome` reads what the helper wrote down about the end, if it did."""
         self.id = id
         self.helper = helper
@@ -49,6 +50,8 @@ class Run:
         self.failure: ContainerError | None = None  # why it never ran
         self._tasks = tasks
         self._outcome = outcome
+        self._starts = starts
+        self._repeated = False
         self._events: asyncio.Queue[ProcessEvent | None] = asyncio.Queue()
         self._attendance: asyncio.Task[None] | None = None
         self._relay: asyncio.Task[None] | None = None
@@ -60,6 +63,7 @@ class Run:
 
     async def start(self, prepare: Prepare, streams: Streams, wait: bool) -> None:
         """Boot, attend, clean up. `streams` are closed here. `prepare` decides the rest while the helper comes up."""
+        self._starts.total += 1
         try:
             await self._live(lambda: self._boot(prepare, streams, wait))
         finally:
@@ -191,6 +195,9 @@ class Run:
 
     def _observe(self, status: ContainerStatus) -> None:
         self.seen.set()
+        if status.start_attempt is not None and not self._repeated:
+            self._repeated = True
+            self._starts.repeated += 1
         if status.state is ContainerState.STOPPED:
             self._last = status
             if self.running:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from container import version
 from container.apiserver.background import Background
+from container.apiserver.containers.starts import Starts
 from container.errors import ContainerError, ErrorCode, invalid_argument, not_found
 from container.model.event import Progress
 from container.model.plugin import CLIPlugin
@@ -63,8 +64,9 @@ class SystemService:
         prober: Prober,
         plugins: Plugins,
         tasks: Background,
+        starts: Starts,
     ) -> None:
-        """`supervisor` is the back end's name."""
+        """`supervisor` is the back end's name, `starts` counts those of containers."""
         self._roots = roots
         self._supervisor = supervisor
         self._architecture = architecture
@@ -72,6 +74,7 @@ class SystemService:
         self._prober = prober
         self._plugins = plugins
         self._tasks = tasks
+        self._starts = starts
         self._probing = asyncio.Lock()
         self._verdict = UNDECIDED
         self._decided = asyncio.Event()
@@ -91,6 +94,8 @@ class SystemService:
             accelerator_reason=self._verdict.reason,
             accelerator_notice=_notice(self._verdict),
             supervisor=self._supervisor,
+            starts=self._starts.total,
+            repeated_starts=self._starts.repeated,
         )
 
     async def decided(self) -> Health:

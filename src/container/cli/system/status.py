@@ -38,6 +38,8 @@ def run(values: Values) -> int:
     accelerator, reason = health.get("accelerator", ""), health.get("acceleratorReason", "")
     rows.append(("accelerator", f"{accelerator} ({reason})" if reason else accelerator))
     rows.append(("supervisor", health.get("supervisor", "")))
+    rows.append(("starts", str(health.get("starts", 0))))
+    rows.append(("repeated starts", str(health.get("repeatedStarts", 0))))
     output.write(output.table(("FIELD", "VALUE"), rows))
     return 0
 

@@ -32,11 +32,12 @@ def state(snapshot: dict[str, Any]) -> str:
 
 
 def status(snapshot: dict[str, Any]) -> str:
-    """`Up 2 minutes`, `Exited (3) 2 minutes ago`, `Created`."""
+    """`Up 2 minutes`, `Up 2 minutes (unresponsive)`, `Exited (3) 2 minutes ago`, `Created`."""
     given, word = snapshot["status"], state(snapshot)
     if word in ("running", "stopping"):
         up = f"Up {ages.span(ages.seconds_since(given.get('startedDate', '')))}"
-        return up if word == "running" else f"{up} (stopping)"
+        remark = "stopping" if word == "stopping" else "unresponsive" if "unresponsiveSince" in given else ""
+        return f"{up} ({remark})" if remark else up
     if word != "exited":
         return word.capitalize()
     code = f" ({given['exitCode']})" if "exitCode" in given else ""

@@ -8,40 +8,40 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal, unexpected
 from container.model.container import ContainerStatus
 from container.model.launch import Launch
-from container.plugins.runtime import network, plan, upper
+from container.plugins.runtime import plan, upper
 from container.plugins.runtime.bootlog import KernelLog
 from container.plugins.runtime.network import Attached
 from container.plugins.runtime.process import ContainerProcess
-from container.plugins.runtime.states import Running, State, Stopping, ended, now
+from container.plugins.runtime.resources import Resources, acquire
+from container.plugins.runtime.states import Booting, Running, State, Stopping, ended, now
 from container.plugins.runtime.timeline import Timeline
-from container.vm.initramfs import agent_path, build
+from container.vm.pace import Pace
 from container.vm.qemu import VirtualMachine
 from container.vm.saved import SavedMachine
-from container.vm.spec import Nic, VMSpec
+from container.vm.watchdog import Stalled, Watchdog
 
 if TYPE_CHECKING:
     from container.guest.client import GuestClient
     from container.guest.streams import Tee
-    from container.linux.ports import BoundPorts
-    from container.plugins.runtime.sockets import Forward, HostSockets
+    from container.plugins.runtime.sockets import Forward
     from container.plugins.runtime.storage import Storage
 
 BOOT_LOG, STDIO_LOG = "boot.log", "stdio.log"
 # Seconds, each times the accelerator's `speed`.
 BOOT_DEADLINE = 12.0
-RESTORE_DEADLINE = 5.0
 REQUEST_DEADLINE = 20.0
 EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
 POWER_OFF_DEADLINE = 1.0
+
+STALLS = 2  # in a row, of starts from one saved machine: then it seems to be at fault
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Life:
         self._scope: asyncio.Timeout | None = None
         self._aborted: str | None = None
         self._started_date: str | None = None
-        self._answered = self._exited = self._powers_off = self._over = False
+        self._restored = self._answered = self._exited = self._powers_off = self._over = False
         self._forwards: list[Forward] = []
         self._storage: Storage | None = None
         self.relaying: asyncio.Task[None] | None = None
@@ -87,11 +87,8 @@ class Life:
     async def live(self) -> ContainerStatus:
         """The whole run. Always returns a status; `error` is why it did not end by itself."""
         try:
-            async with (
-                asyncio.timeout(0 if self._aborted else None) as self._scope,
-                contextlib.AsyncExitStack() as stack,
-            ):
-                await self._run(stack)
+            async with asyncio.timeout(0 if self._aborted else None) as self._scope:
+                await self._start_and_follow()
         except TimeoutError:
             self.error = ContainerError(ErrorCode.INTERRUPTED, self._aborted or "the run was interrupted")
         except ContainerError as error:
@@ -110,36 +107,45 @@ class Life:
         reason = None if self.error is None else self.error.describe()
         return ended(self._started_date, self._init.exit_code, reason)
 
-    async def _run(self, stack: contextlib.AsyncExitStack) -> None:
-        configuration = self._launch.configuration
-        plan.check(configuration)
-        ports = self._bind_ports(stack)
-        published = self._bind_sockets(stack)
-        answers = await stack.enter_async_context(network.attach(self._launch, self._group))
-        disk, initramfs = await asyncio.to_thread(self._make_disks)
-        self._timeline.mark("disks ready")
-        storage = self._storage = await self._attach_storage(stack)
-        attached = await answers()
-        self._timeline.mark("networks attached")
-        nics = [Nic(item.tap) for item in attached]
-        volumes, shares = (storage.disks, storage.shares) if storage else ((), ())
-        spec = plan.machine(self._launch, initramfs, disk, nics, len(os.sched_getaffinity(0)), volumes, shares)
-        saved = stack.enter_context(SavedMachine.of(spec, self._cache))
-        session = partial(self._session, ports, published, attached, spec, saved)
+    async def _start_and_follow(self) -> None:
+        """The run, whose start is made once more, from a boot, when it hangs or cannot be restored."""
         try:
-            await self._power(spec, saved, session)
+            await self._attempt(restore=True)
         except ContainerError as error:
-            if saved.fd is None or self._answered:
+            if not self._may_repeat(error):
                 raise
-            _log.warning("%s: cannot go on from the saved machine, boots: %s", configuration.id, error.describe())
-            saved.discard()
-            await self._power(spec, saved, session)
+            _log.warning("%s: its start is repeated, from a boot: %s", self._launch.configuration.id, error.describe())
+            self._timeline.mark("start repeated")
+            self._become(Booting(self._launch, attempt=2))
+            await self._attempt(restore=False)
 
-    async def _power(
-        self, spec: VMSpec, saved: SavedMachine, session: "Callable[[VirtualMachine], Coroutine[Any, Any, None]]"
-    ) -> None:
+    def _may_repeat(self, error: ContainerError) -> bool:
+        begun = self.relaying is not None  # nobody wants the process twice
+        return not begun and (isinstance(error, Stalled) or (self._restored and not self._answered))
+
+    async def _attempt(self, *, restore: bool) -> None:
+        """One start with everything that it takes, and the run that comes of it."""
+        async with contextlib.AsyncExitStack() as stack:
+            resources = await acquire(
+                stack, self._launch, self._bundle, self._cache, group=self._group, timeline=self._timeline
+            )
+            spec, self._storage = resources.spec, resources.storage
+            saved = stack.enter_context(SavedMachine.of(spec, self._cache) if restore else SavedMachine.none())
+            self._restored, self._answered = saved.fd is not None, False
+            pace = Pace.of(spec, self._cache)
+            try:
+                await self._power(resources, saved, pace)
+            except ContainerError as error:
+                if self._restored and isinstance(error, Stalled):
+                    if pace.stalled() >= STALLS:
+                        saved.drop()
+                elif self._restored and not self._answered:
+                    saved.discard()
+                raise
+
+    async def _power(self, resources: Resources, saved: SavedMachine, pace: Pace) -> None:
         """One machine, from the start of QEMU to its end."""
-        storage, boot_log = self._storage, os.path.join(self._bundle, BOOT_LOG)
+        spec, storage, boot_log = resources.spec, resources.storage, os.path.join(self._bundle, BOOT_LOG)
         async with (
             VirtualMachine.start(saved.bootable(spec), boot_log=boot_log, state=saved.fd) as vm,
             contextlib.AsyncExitStack() as stack,
@@ -149,8 +155,11 @@ class Life:
                 storage.handed_over()
                 watching = storage.watch(vm, self.abort, POWER_OFF_DEADLINE * self.speed)
                 stack.callback(self._group.create_task(watching).cancel)
+            watchdog = Watchdog(vm, pace.usual(restored=self._restored), restored=self._restored)
+            stack.callback(watchdog.start(self._group).cancel)
+            session = self._session(vm, resources, saved, watchdog, pace)
             try:
-                await vm.guard(session(vm), doing=f"running container {spec.name}")
+                await vm.guard(watchdog.over(session), doing=f"running container {spec.name}")
             except ContainerError as error:
                 if not self._exited:
                     raise (storage.failure() if storage else None) or error from error
@@ -158,83 +167,48 @@ class Life:
             if self._powers_off:
                 await vm.shutdown(grace=POWER_OFF_DEADLINE)
 
-    def _bind_ports(self, stack: contextlib.AsyncExitStack) -> "BoundPorts | None":
-        published = self._launch.configuration.published_ports
-        if not published:
-            return None
-        from container.linux.ports import bind_ports
-
-        ports = stack.enter_context(bind_ports(published))
-        self._timeline.mark("ports bound")
-        return ports
-
-    def _bind_sockets(self, stack: contextlib.AsyncExitStack) -> "HostSockets | None":
-        published = self._launch.configuration.published_sockets
-        if not published:
-            return None
-        from container.plugins.runtime import sockets
-
-        return stack.enter_context(sockets.bind(published, self._bundle))
-
-    async def _attach_storage(self, stack: contextlib.AsyncExitStack) -> "Storage | None":
-        """Volumes and directories of the host, when the container has any."""
-        if all(mount.kind == "tmpfs" for mount in self._launch.configuration.mounts):
-            return None
-        from container.plugins.runtime import storage
-
-        if unprepared := storage.unprepared(self._launch.configuration.mounts):
-            from container.plugins.runtime.prepare import prepare
-
-            await prepare(self._launch, unprepared, self._bundle, self._cache, self._group)
-        attached = await stack.enter_async_context(storage.attach(self._launch.configuration, self._bundle))
-        self._timeline.mark("volumes attached")
-        return attached
-
-    def _make_disks(self) -> tuple[str, str]:
-        disk = upper.of(self._launch.configuration, self._bundle, self._cache)
-        return disk, build(self._launch.kernel, agent_path(), self._cache)
-
     async def _session(
-        self,
-        ports: "BoundPorts | None",
-        published: "HostSockets | None",
-        attached: Sequence[Attached],
-        spec: VMSpec,
-        saved: SavedMachine,
-        vm: VirtualMachine,
+        self, vm: VirtualMachine, resources: Resources, saved: SavedMachine, watchdog: Watchdog, pace: Pace
     ) -> None:
         """From the boot to the guest's shutdown, all of it while the machine lives."""
         import container.guest.streams  # noqa: F401  # now, while the guest boots, for `process`
         from container.guest.client import GuestClient
-        from container.plugins.runtime import setup, sockets
+        from container.plugins.runtime import pulse, setup, sockets
         from container.plugins.runtime.logs import LogWriter
 
         async with contextlib.AsyncExitStack() as stack:
             log = LogWriter(os.path.join(self._bundle, STDIO_LOG), call_later=asyncio.get_running_loop().call_later)
             stack.callback(log.close)
             if saved.wanted:
-                await saved.save(spec, vm.qmp)
+                await saved.save(resources.spec, vm.qmp)
                 self._timeline.mark("machine saved")
             client = stack.enter_async_context(GuestClient.connect(vm.agent, timeout=2 * BOOT_DEADLINE * self.speed))
-            limit = BOOT_DEADLINE if saved.fd is None else RESTORE_DEADLINE
-            guest = await vm.guard(client, doing="booting the virtual machine", deadline=limit)
+            guest = await vm.guard(client, doing="booting the virtual machine")
+            watchdog.heard = lambda: guest.received if guest.owes_an_answer else None
             self._answered = True
             if saved.fd is None:
                 self._timeline.mark_boot(guest.info.uptime_ms, guest.info.started_ms)
             self._timeline.mark("agent answered")
             volumes = self._storage.volumes if self._storage else ()
-            await setup.set_up(guest, self._launch, attached, volumes, REQUEST_DEADLINE * self.speed)
+            await setup.set_up(guest, self._launch, resources.attached, volumes, REQUEST_DEADLINE * self.speed)
             self._timeline.mark("guest set up")
-            if ports is not None:
+            if resources.ports is not None:
                 from container.plugins.runtime.ports import published as published_ports
 
-                await stack.enter_async_context(published_ports(ports, attached, self._group))
+                await stack.enter_async_context(published_ports(resources.ports, resources.attached, self._group))
                 self._timeline.mark("ports published")
             self._forwards = sockets.forwards(self._launch)
-            if self._forwards or published is not None:
-                await stack.enter_async_context(sockets.relay(guest, published, self._forwards, self._group))
-            running = await self._start_init(guest, attached, log.write)
+            if self._forwards or resources.sockets is not None:
+                relaying = sockets.relay(guest, resources.sockets, self._forwards, self._group)
+                await stack.enter_async_context(relaying)
+            if self._storage is not None:
+                watchdog.longest = plan.FIRST_USE_DEADLINE  # a volume that is filled is written back in silence
+            running = await self._start_init(guest, resources.attached, log.write)
+            watchdog.stop()
+            pace.took(vm.processor_time()[0], restored=self._restored)
             stack.callback(self._group.create_task(vm.keep_going()).cancel)
+            watching = pulse.watch(guest, vm, self.speed, lambda since: self._become(running.unresponsive(since)))
+            stack.callback(self._group.create_task(watching).cancel)
             if self._storage is not None:
                 stack.enter_context(self._storage.replaying(guest, self._group))
             kernel_log = KernelLog(guest, os.path.join(self._bundle, BOOT_LOG), POWER_OFF_DEADLINE * self.speed)

@@ -26,6 +26,7 @@ LATER = (  # what is imported while the guest boots: a fork server does it ahead
     "container.plugins.runtime.guestplan",
     "container.plugins.runtime.logs",
     "container.plugins.runtime.ports",
+    "container.plugins.runtime.pulse",
     "container.plugins.runtime.setup",
     "container.plugins.runtime.sockets",
     "qemu.qmp",

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode, internal, invalid_state
@@ -25,8 +25,10 @@ class ContainerProcess:
     ended before it began.
     """
 
-    def __init__(self, id: str, streams: Streams, *, terminal: bool) -> None:
-        """`streams` go over to the process."""
+    def __init__(
+        self, id: str, streams: Streams, *, terminal: bool, unwanted: Callable[[], None] | None = None
+    ) -> None:
+        """`streams` go over to the process. `unwanted`: the caller closed its attachment before the process began."""
         self.id = id
         self.terminal = terminal
         self.streams = streams
@@ -35,8 +37,9 @@ class ContainerProcess:
         self.error: ContainerError | None = None
         self._guest: GuestProcess | None = None
         self._relay: Relay | None = None
+        self._unwanted = unwanted
         if streams.attachment is not None:
-            streams.attachment.watch(self.detach)
+            streams.attachment.watch(self._left)
 
     async def start(self, starting: "Awaitable[GuestProcess]", tee: "Tee | None" = None) -> None:
         """Await the agent's answer to a start request; `tee` is to get the output too.
@@ -86,6 +89,11 @@ class ContainerProcess:
         if self._relay is not None:
             self._relay.detach()
         self.streams.close()
+
+    def _left(self) -> None:
+        self.detach()
+        if self._unwanted is not None and not self.begun.is_set():
+            self._unwanted()
 
     def finish(self, error: ContainerError | None = None) -> None:
         """Tell the callers; nothing changes after that."""

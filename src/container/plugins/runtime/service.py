@@ -22,7 +22,7 @@ from container.plugins.runtime.timeline import Timeline
 from container.store import atomic
 
 STATUS = "status.json"
-SIGKILL = 9
+SIGHUP, SIGKILL = 1, 9
 ENDING_SIGNALS = (1, 2, 3, 9, 15)  # HUP, INT, QUIT, KILL, TERM: what ends a run that has not begun
 KILL_DEADLINE = 10.0  # seconds from KILL to the end of the process; then the machine is switched off
 START_DEADLINE = 120.0  # seconds from the helper's start to being asked for the container's
@@ -61,7 +61,8 @@ class RuntimeService:
             streams.close()
             raise invalid_state(f"container {self._id} was started already")
         self._timeline.mark("start asked")
-        init = ContainerProcess(self._id, streams, terminal=launch.configuration.init_process.terminal)
+        terminal = launch.configuration.init_process.terminal
+        init = ContainerProcess(self._id, streams, terminal=terminal, unwanted=self._unwanted)
         self._life = Life(
             self._bundle,
             self._cache,
@@ -76,6 +77,10 @@ class RuntimeService:
         async with contextlib.aclosing(init.events(Progress("Starting container"), wait=wait)) as events:
             async for event in events:
                 yield event
+
+    def _unwanted(self) -> None:
+        """Whoever was to be attached has gone before there was anything to be attached to."""
+        self._abort(SIGHUP, "its caller went away while the container was starting")
 
     async def _live(self, life: Life, init: ContainerProcess) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -251,8 +256,8 @@ class RuntimeService:
             await changed.wait()
 
     def _become(self, state: State) -> None:
-        if isinstance(self._state, Stopping) and isinstance(state, Stopping):
-            return
+        if isinstance(self._state, Stopping) and isinstance(state, Running | Stopping):
+            return  # told to stop already
         _log.debug("%s: %s -> %s", self._id, type(self._state).__name__, type(state).__name__)
         self._state = state
         self._changed.set()

@@ -5,7 +5,7 @@ Waiting ── start ──▶ Booting ──▶ Running ── stop, or the pro
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from container.model.container import ContainerState, ContainerStatus
@@ -24,9 +24,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Booting:
-    """Resources are being gathered, or the machine boots."""
+    """Resources are being gathered, or the machine boots; a start that hangs gets a second `attempt`."""
 
     launch: Launch
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Running:
     attachments: list[Attachment]
     started_date: str
     execs: dict[str, "ContainerProcess"] = field(default_factory=dict)
+    unresponsive_since: str | None = None  # when its guest stopped to answer, if it does not
+
+    def unresponsive(self, since: str | None) -> "Running":
+        """The same with a guest that has not answered since then, or answers again."""
+        return replace(self, unresponsive_since=since)
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,15 @@ def status_of(state: State) -> ContainerStatus:
     """What users see. Before the init process runs that is `unknown`: `stopped` is the end of a run."""
     match state:
         case Running():
-            return ContainerStatus(ContainerState.RUNNING, state.attachments, state.started_date)
+            since = state.unresponsive_since
+            return ContainerStatus(
+                ContainerState.RUNNING, state.attachments, state.started_date, unresponsive_since=since
+            )
         case Stopping(running):
             return ContainerStatus(ContainerState.STOPPING, running.attachments, running.started_date)
         case Stopped(status):
             return status
+        case Booting(_, attempt) if attempt > 1:
+            return ContainerStatus(ContainerState.UNKNOWN, start_attempt=attempt)
         case _:
             return ContainerStatus(ContainerState.UNKNOWN)

@@ -13,6 +13,7 @@ from container.apiserver.containers.launch import Launches
 from container.apiserver.containers.lifecycle import Lifecycle
 from container.apiserver.containers.records import ContainerRecords
 from container.apiserver.containers.service import ContainersService
+from container.apiserver.containers.starts import Starts
 from container.apiserver.containers.streams import Streams
 from container.config import ContainerDefaults
 from container.model.container import ContainerRequest, ContainerState
@@ -28,6 +29,7 @@ class House:
         self.roots = roots
         self.helpers = FakeHelpers()
         self.images = FakeImages()
+        self.starts = Starts()
         self.domain: str | None = None
         self.service: ContainersService
         self._stack = AsyncExitStack()
@@ -52,7 +54,7 @@ class House:
         launches = Launches(FakeMachines(), FakeNetworks())
         defaults = ContainerDefaults(4, 1 << 30)
         creation = Creation(self.images, self.helpers, launches, defaults, self.domain, "amd64", FakeVolumes())
-        lifecycle = Lifecycle(records, self.helpers, launches, tasks)
+        lifecycle = Lifecycle(records, self.helpers, launches, tasks, self.starts)
         self.service = ContainersService(records, self.helpers, creation, lifecycle, tasks)
         await self.service.recover()
 

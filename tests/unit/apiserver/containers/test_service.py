@@ -14,9 +14,10 @@ from unit.apiserver.containers.house import House
 
 from container.apiserver.containers import prune
 from container.apiserver.containers.records import ContainerRecord, ContainerRecords
+from container.apiserver.containers.starts import Starts
 from container.apiserver.containers.streams import Streams
 from container.errors import ContainerError, ErrorCode, internal
-from container.model.container import ContainerState
+from container.model.container import ContainerState, ContainerStatus
 from container.model.event import ProcessEvent
 from container.model.mount import Mount
 from container.model.network import AttachmentConfiguration, AttachmentOptions
@@ -551,3 +552,18 @@ async def test_a_volume_without_a_name_gets_one_of_its_own(house: House) -> None
     assert len(names) == 2
     for name in names:
         assert await house.service.with_volume(name) == ["web"]
+
+
+async def test_starts_are_counted_and_those_that_were_repeated(house: House) -> None:
+    id = await house.create()
+    helper = house.helpers[id]
+    helper.boot.clear()
+    starting = asyncio.create_task(house.start(id))
+    while not helper.runs:
+        await asyncio.sleep(0.01)
+    for _ in range(2):  # told twice, counted once
+        helper.become(ContainerStatus(ContainerState.UNKNOWN, start_attempt=2))
+        await asyncio.sleep(0.05)
+    helper.boot.set()
+    await starting
+    assert house.starts == Starts(total=1, repeated=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from container.apiserver.background import Background
+from container.apiserver.containers.starts import Starts
 from container.apiserver.system.handler import SystemHandler
 from container.apiserver.system.housekeeping import Housekeeping
 from container.apiserver.system.service import SystemService
@@ -98,7 +99,10 @@ class House:
     def __init__(self, base: Path, tasks: Background) -> None:
         self.roots = Roots(*(str(base / name) for name in ("app", "run", "install", "log", "config.toml")))
         self.kernels, self.prober = FakeKernels(), FakeProber()
-        self.service = SystemService(self.roots, "built-in", "amd64", self.kernels, self.prober, FakePlugins(), tasks)
+        self.starts = Starts()
+        self.service = SystemService(
+            self.roots, "built-in", "amd64", self.kernels, self.prober, FakePlugins(), tasks, self.starts
+        )
         kept = Housekeeping(self.roots, self.kernels, FakeMachines(), no_jobs)
         self.handler = SystemHandler(self.service, Usage(), kept)
         self.tasks = tasks

@@ -16,11 +16,13 @@ from container.guest.process import GuestError
 from container.model.container import ContainerState
 from container.model.port import PublishPort
 from container.model.process import WindowSize
+from container.plugins.runtime import pulse
 from container.plugins.runtime import service as service_module
 from container.plugins.runtime.attachment import Attachment
 from container.plugins.runtime.service import RuntimeService
 from container.plugins.runtime.stdio import Streams
 from container.plugins.runtime.timeline import Timeline
+from container.vm import watchdog
 
 
 class Fixture:
@@ -438,3 +440,85 @@ async def test_closing_the_attachment_detaches(box):
     ours.close()
     assert await asyncio.to_thread(os.read, read, 100) == b""  # let go
     assert box.service.status().state is ContainerState.RUNNING
+
+
+async def test_closing_the_attachment_before_the_process_runs_ends_the_start(box):
+    box.guest.booted.clear()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        attachment = Attachment(FileDescriptor(theirs.fileno()))
+    task = box.begin(streams=Streams(attachment=attachment))
+    while "started" not in box.machine.log:
+        await asyncio.sleep(0.01)
+    ours.close()
+    await box.until(ContainerState.STOPPED)
+    assert codes(await task) == [129]
+    assert box.machine.log == ["started", "gone"]
+    assert "its caller went away" in box.status_file()["reason"]
+
+
+async def test_a_caller_without_an_attachment_may_go_while_it_starts(box):
+    box.guest.booted.clear()
+    events = box.service.start(launch(), Streams(), wait=False)
+    await anext(events)
+    await events.aclose()
+    box.guest.booted.set()
+    await box.until(ContainerState.RUNNING)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Starts hang when they are silent for a moment."""
+    for name, seconds in (("SHORTEST", 0.1), ("LONGEST_RESTORED", 0.2), ("LONGEST_BOOTED", 0.2), ("_PAUSE", 0.02)):
+        monkeypatch.setattr(watchdog, name, seconds)
+
+
+async def test_a_start_that_hangs_is_repeated_once_and_the_caller_sees_a_normal_run(box, impatient):
+    box.guest.booted.clear()
+    task = box.begin()
+    assert (await statuses(box, lambda status: status.start_attempt)).start_attempt == 2
+    box.guest.booted.set()
+    running = await box.until(ContainerState.RUNNING)
+    assert running.start_attempt is None
+    assert box.machine.log == ["started", "gone", "started"]
+    box.init.exit(7)
+    events = await task
+    assert [bool(event.progress) for event in events] == [True, False, False]
+    assert codes(events) == [7]
+
+
+async def test_a_start_that_hangs_twice_fails_and_says_what_was_seen(box, impatient):
+    box.guest.booted.clear()
+    task = box.begin()
+    with pytest.raises(ContainerError, match="hung while it started: nothing came from its guest"):
+        await task
+    assert box.machine.log == ["started", "gone"] * 2
+    assert "hung" in box.status_file()["reason"]
+
+
+async def test_a_start_that_fails_otherwise_is_not_repeated(box, impatient):
+    box.guest.refuse["mount_rootfs"] = ContainerError(ErrorCode.INTERNAL, "no root")
+    with pytest.raises(ContainerError, match="no root"):
+        await box.begin()
+    assert box.machine.log == ["started", "gone"]
+
+
+async def statuses(box, wanted):
+    async with contextlib.aclosing(box.service.watch()) as seen:
+        async for status in seen:
+            if wanted(status):
+                return status
+    raise AssertionError("it never came")
+
+
+async def test_a_guest_that_stops_to_answer_shows_in_the_status_until_it_answers(box, monkeypatch):
+    for name, seconds in (("INTERVAL", 0.05), ("PATIENCE", 0.01), ("_STEP", 0.02)):
+        monkeypatch.setattr(pulse, name, seconds)
+    task = await box.running()
+    box.guest.well.clear()
+    marked = await statuses(box, lambda status: status.unresponsive_since)
+    assert marked.state is ContainerState.RUNNING
+    box.guest.well.set()
+    assert (await statuses(box, lambda status: not status.unresponsive_since)).state is ContainerState.RUNNING
+    box.init.exit(0)
+    await task
