@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from container.cli import client, failures, logfile
+from container.cli import client, failures, leave, logfile
 from container.cli.spec import Argument, Command, Option, Values, flag, integer
 from container.errors import ContainerError
 
@@ -42,6 +43,8 @@ def show(path: str, decode: Callable[[Iterable[bytes]], Iterator[bytes]], *, cou
         else:
             _print(logfile.trim(text))
         if follow:
+            signal.signal(signal.SIGPIPE, leave.broken_pipe)
+            leave.watch_output()
             _print(decode(log.follow()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.cli import client, progress
+from container.cli import client, output, progress
 from container.cli.options import fetch, platform
 from container.cli.spec import Argument, Command, Values
 
@@ -10,7 +10,10 @@ STEPS = ("Fetching image", "Unpacking image")
 
 
 def run(values: Values) -> int:
-    """Fetch an image and unpack it, all platforms that it has unless limited; prints nothing."""
+    """Fetch an image and unpack it, all platforms that it has unless limited.
+
+    Standard output stays empty (contract 2.3); unless progress is off, the note at the end names what came.
+    """
     fetch.check(values)
     call = {
         "reference": values.reference,
@@ -18,10 +21,17 @@ def run(values: Values) -> int:
         "scheme": values.scheme,
         "max_concurrent_downloads": values.downloads,
     }
+    references: list[str] = []
     with progress.create(values.progress, STEPS) as display:
         for reply in client.stream("Images.Pull", call):
             if reply["event"].get("progress"):
                 display.update(reply["event"]["progress"])
+            references = reply["event"].get("references") or references
+    for reference in references if values.progress != "none" else ():
+        digest = (
+            "" if "@" in reference else f"@sha256:{client.call('Images.Get', {'reference': reference})['image']['id']}"
+        )
+        output.error_line(reference + digest)
     return 0
 
 

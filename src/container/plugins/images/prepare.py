@@ -87,6 +87,8 @@ class Preparer:
 
     async def _prepared(self, name: str, descriptor: Descriptor, variant: Variant, report: Report) -> PrepareEvent:
         total = sum(layer.size for layer in variant.layers)
+        if await self._unpacker.built(variant):
+            report = _nothing
         meter = Meter(lambda count: report(PrepareEvent(Progress("Unpacking image", bytes=count, total_bytes=total))))
         disk, parts = await self._unpacker.disk(variant, meter.add)
         meter.close()
@@ -102,3 +104,7 @@ class Preparer:
                 config if isinstance(config, dict) else {},
             )
         )
+
+
+def _nothing(_: PrepareEvent) -> None:
+    pass
