@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -74,6 +75,8 @@ void process_finish(struct process *process) {
 static void reaped(struct process *process, int status) {
     process->exited = true;
     process->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (process->ended_as && process->code == 128 + SIGKILL)
+        process->code = 128 + process->ended_as;
     if (container.init == process)
         container.init = NULL;
     if (process->failed)
@@ -148,6 +151,22 @@ static struct process *find_running(const json_t *args, struct err *e) {
     return process;
 }
 
+/* Whether a process leaves a signal's default action to the kernel (proc(5)). */
+static bool is_default(pid_t pid, int signal_number) {
+    char path[64], line[256];
+    unsigned long long mask, handled = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *status = fopen(path, "re");
+    if (!status)
+        return false;
+    while (fgets(line, sizeof line, status))
+        if (sscanf(line, "SigBlk: %llx", &mask) == 1 || sscanf(line, "SigIgn: %llx", &mask) == 1 ||
+            sscanf(line, "SigCgt: %llx", &mask) == 1)
+            handled |= mask;
+    fclose(status);
+    return !(handled >> (signal_number - 1) & 1);
+}
+
 int op_signal(uint32_t number, const json_t *args, json_t **result, struct err *e) {
     struct process *process = find_running(args, e);
     int signal_number = (int)args_integer(args, "signal", 0);
@@ -156,6 +175,11 @@ int op_signal(uint32_t number, const json_t *args, json_t **result, struct err *
         return -ESRCH;
     if (signal_number < 1 || signal_number > SIGRTMAX)
         return err_set(e, EINVAL, "there is no signal %d", signal_number);
+    /* The first process of a pid namespace is spared the default action of any signal but KILL. */
+    if (args_true(args, "defaultAction") && process->init && is_default(process->pid, signal_number)) {
+        process->ended_as = signal_number;
+        signal_number = SIGKILL;
+    }
     if (syscall(SYS_pidfd_send_signal, process->pidfd, signal_number, NULL, 0) < 0)
         return err_set(e, errno, "failed to signal process %s", process->id);
     return 0;

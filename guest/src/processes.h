@@ -17,6 +17,7 @@ struct process {
     int pidfd;
     bool init, failed, exited;
     int code;
+    int ended_as;        /* the signal in whose place it was killed, 0 */
     uint32_t request;    /* the start that waits for its answer, 0 = answered */
     struct watch status; /* reports of the child, until it runs its program */
     bool terminal;

@@ -40,6 +40,35 @@ def test_signals_of_the_cli_reach_the_process(system: System, box: str) -> None:
     assert process.returncode == 3
 
 
+@pytest.mark.parametrize("loop", ["exec yes", "while :; do echo y; sleep 0.5; done", "echo y; sleep 1000"])
+def test_a_process_whose_output_nobody_reads_ends_as_by_sigpipe(system: System, box: str, loop: str) -> None:
+    for command in (("run", "--rm", "--name", "piped", *SMALL, "busybox"), ("exec", box)):
+        process = system.popen(*command, "sh", "-c", loop, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+        process.stderr.close()
+    assert "piped" not in system.output("list", "-aq").split()
+
+
+def test_a_process_that_ignores_sigpipe_goes_on_without_that_output(system: System) -> None:
+    script = "trap '' PIPE; echo y; while echo y; do sleep 0.2; done 2>/dev/null; touch /closed; sleep 1000"
+    process = system.popen("run", "--name", "deaf", *SMALL, "busybox", "sh", "-c", script, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"y\n"
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert system.state("deaf") == "running"
+    closed = settle(
+        lambda: system.run("exec", "deaf", "ls", "/closed", check=False).returncode, lambda code: not code, 60
+    )
+    assert closed == 0
+    system.run("delete", "-f", "deaf")
+
+
 def test_a_hundred_megabytes_go_in_to_the_byte(system: System) -> None:
     size = 100_000_000
     with subprocess.Popen(["sh", "-c", f"yes | head -c {size}"], stdout=subprocess.PIPE) as source:

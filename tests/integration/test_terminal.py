@@ -34,6 +34,10 @@ class Terminal:
         """The last line of the screen."""
         return self.screen().rpartition("\n")[2]
 
+    def cursor_is_visible(self) -> bool:
+        """Whether the cursor is shown."""
+        return self._tmux("display-message", "-p", "-t", "main", "#{cursor_flag}").strip() == "1"
+
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size."""
         self._tmux("resize-window", "-t", "main", "-x", str(columns), "-y", str(rows))
@@ -99,6 +103,20 @@ def test_an_interactive_shell_behaves_like_a_terminal(system: System, terminal: 
     # The terminal is as it was: echo on, lines edited.
     terminal.type("clear; stty -a", "Enter")
     assert " icanon" in terminal.wait_for("-echoprt")
+
+
+@pytest.mark.parametrize("options", [(), ("-it",)])
+def test_the_output_of_a_run_has_the_screen_for_itself(
+    system: System, terminal: Terminal, options: tuple[str, ...]
+) -> None:
+    terminal.type("clear", "Enter")
+    _start(system, terminal, "run", "--rm", *options, "-m", "256m", "-c", "1", "busybox", "sh", "-c", "echo a; echo b")
+    terminal.wait_for("Starting container")
+    terminal.resize(70, 30)  # tmux breaks lines anew, other than xterm
+    terminal.resize(120, 30)
+    screen = terminal.wait_for("\na\nb\nhost%")
+    assert "Starting container" not in screen
+    assert terminal.cursor_is_visible()
 
 
 def test_control_d_ends_a_shell(system: System, terminal: Terminal, box: str) -> None:

@@ -24,7 +24,7 @@ class FakeProcess:
     async def wait(self):
         return await asyncio.shield(self.exited)
 
-    async def signal(self, number, *, timeout=None):
+    async def signal(self, number, *, timeout=None, default_action=False):
         self.signals.append(number)
         if number in self.obeys:
             self.exit(128 + number)
@@ -158,13 +158,15 @@ class FakeMachine:
 class FakeRelay:
     """The relay, for processes without output but for `hello` at the start."""
 
-    def __init__(self, process, *, stdin=None, stdout=None, stderr=None, tee=None):
-        self.process, self.stdout, self.tee = process, stdout, tee
+    def __init__(self, process, *, stdin=None, stdout=None, stderr=None, tee=None, ready=None):
+        self.process, self.stdout, self.tee, self.ready = process, stdout, tee, ready
         self.drained = asyncio.Event()
         self.flushing = asyncio.Event()  # set: the caller has read everything
         self.flushing.set()
 
     async def run(self):
+        if self.ready is not None:
+            await self.ready.wait()
         if self.stdout is not None:
             os.write(self.stdout, b"hello\n")
         if self.tee is not None:

@@ -21,7 +21,10 @@ class Containers(Interface, name="io.container.Containers"):
     and the log alone for output. With `terminal` only `stdin` and `stdout` are used, both usually one pseudo-terminal.
     A caller that hangs up detaches: the process goes on. One with an `attachment`, an end of a stream socket, is
     attached until it closes the other end: replies but progress come there too, from the runtime helper itself, so that
-    the process is not lost when the API server is.
+    the process is not lost when the API server is. It is asked (`ready`) before anything goes through its streams, to
+    prepare its terminal; a byte on the attachment lets them flow.
+
+    A process whose output has lost its reader, a pipe or a socket, gets SIGPIPE.
     """
 
     @stream("event")

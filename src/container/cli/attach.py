@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from container.cli import client, failures, logger, output, terminal
+from container.cli import client, failures, leave, logger, output, terminal
 from container.errors import ContainerError, ErrorCode, ServiceLost, invalid_argument, os_reason
 
 TYPE_CHECKING = False
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from container.cli.progress import Progress
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
-ENDING = (signal.SIGHUP, signal.SIGQUIT)  # would end the CLI without restoring the terminal
 PATIENCE = 3  # the SIGINT or SIGTERM that ends the CLI itself
 FORCED = f"Received {PATIENCE} SIGINT/SIGTERM's, forcefully exiting."
+PIPE_PATIENCE = 5  # seconds for a process to end once nobody reads its output
 SIGNAL_TIMEOUT = 10.0
 SSH_VARIABLE = "SSH_AUTH_SOCK"
 
@@ -42,7 +42,8 @@ class Session:
         self._tty = tty
         self._interactive = interactive
         self._strikes = 0
-        self._begun = False
+        self._released = self._begun = False
+        self._attachment: client.Attachment | None = None
         self._handlers: dict[int, Any] = {}
         self._terminal = terminal.Terminal(0)
         self._blocking = terminal.Blocking() if attached else terminal.Blocking(())
@@ -71,8 +72,10 @@ class Session:
                 if event.get("notice"):
                     progress.update({})
                     logger.warning(event["notice"])
-                if event.get("started") and not self._begun:
+                if (event.get("ready") or event.get("started")) and not self._released:
                     progress.finish()
+                    self._release()
+                if event.get("started") and not self._begun:
                     self._begin(event.get("process") or self.id)
                     if on_started is not None:
                         on_started()
@@ -96,7 +99,8 @@ class Session:
         if not self.attached:
             yield from client.stream(method, call, fds)
             return
-        with client.Attachment() as attachment:
+        with client.Attachment() as self._attachment:
+            attachment = self._attachment
             try:
                 call["attachment"] = len(fds)
                 yield from client.stream(method, call, [*fds, attachment.theirs])
@@ -118,25 +122,37 @@ class Session:
         if failure is not None:
             raise failure
 
+    def _release(self) -> None:
+        """Prepare the terminal, to which nothing of the process has come yet, and let the streams flow."""
+        self._released = True
+        if not self.attached:
+            return
+        if self._tty and self._interactive:
+            self._handle(signal.SIGCONT, self._resume)
+            self._terminal.enter_raw()
+        self._handle(signal.SIGALRM, leave.broken_pipe)
+        self._handle(signal.SIGPIPE, self._unread)
+        leave.watch_output()
+        if self._attachment is not None:
+            self._attachment.release()
+
     def _begin(self, process: str) -> None:
         self._begun = True
         self.process = process
         if not self.attached:
             return
         for number in FORWARDED:
-            self._handlers[number] = signal.signal(number, self._forward)
-        if not self._tty:
-            return
-        if self._interactive:
-            for number in ENDING:
-                self._handlers[number] = signal.signal(number, self._leave)
-            self._handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._resume)
-            self._terminal.enter_raw()
-        self._resize()
+            self._handle(number, self._forward)
+        if self._tty:
+            self._resize()
+
+    def _handle(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._handlers.setdefault(number, signal.signal(number, handler))
 
     def _end(self) -> None:
         self._terminal.restore()
         self._blocking.restore()
+        signal.alarm(0)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
@@ -152,8 +168,9 @@ class Session:
                 raise failures.Exit(1)
         self._quietly("Containers.Signal", process=self.process, signal=str(number))
 
-    def _leave(self, number: int, frame: FrameType | None) -> None:
-        raise failures.Exit(128 + number)
+    def _unread(self, number: int, frame: FrameType | None) -> None:
+        """Nobody reads the output any more: the runtime helper ends the process; one that goes on is left."""
+        signal.alarm(PIPE_PATIENCE)
 
     def _resume(self, number: int, frame: FrameType | None) -> None:
         self._terminal.enter_raw()
@@ -189,6 +206,7 @@ def create(request: dict[str, Any], progress: Progress) -> str:
             if event.get("progress"):
                 progress.update(event["progress"])
             for name in event.get("volumes") or ():
+                progress.clear()
                 logger.warning("named volume was automatically created", volume=name)
             id = event.get("id") or id
     except ContainerError as error:
@@ -196,8 +214,6 @@ def create(request: dict[str, Any], progress: Progress) -> str:
             hint = f"choose another --name, or delete it: container delete {request['id']}"
             raise ContainerError(error.code, f"container with id {request['id']} already exists; {hint}") from error
         raise
-    finally:
-        progress.finish()
     return id
 
 

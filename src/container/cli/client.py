@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _socket import socketpair
+from _socket import MSG_NOSIGNAL, socketpair
 
 from container import paths
 from container.ipc import quick
@@ -62,6 +62,13 @@ class Attachment:
     def __exit__(self, *_: object) -> None:
         self._ours.close()
         self._theirs.close()
+
+    def release(self) -> None:
+        """Tell the runtime helper that the streams may flow."""
+        try:
+            self._ours.send(b"\n", MSG_NOSIGNAL)
+        except OSError:
+            return  # it has gone: the call tells
 
     def replies(self, method: str) -> Iterator[dict[str, Any]]:
         """What the helper replied to the call of `method`, from its beginning. Raises ContainerError."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from container.cli import client, commands, failures, output
 from container.cli.commands import Noun, Verb
-from container.cli.leave import BROKEN_PIPE_EXIT, FAILURE_EXIT, leave
+from container.cli.leave import BROKEN_PIPE_EXIT, FAILURE_EXIT, catch_ending_signals, leave
 from container.cli.parser import HelpRequested, parse
 from container.cli.usage import UsageError, synopsis
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
 
 USAGE_EXIT = 64
 INTERRUPT_EXIT = 130
@@ -28,7 +23,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _outcome(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _terminate)
+    catch_ending_signals()
     try:
         _occupy_standard_streams()
         return _run(words)
@@ -52,10 +47,6 @@ def _occupy_standard_streams() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise failures.Exit(128 + number)
 
 
 def _run(words: list[str]) -> int:

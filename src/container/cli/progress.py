@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -27,13 +28,14 @@ CREATE_STEPS = (
     "Unpacking init image",
 )
 RUN_STEPS = (*CREATE_STEPS, "Starting container")
+FETCH_STEPS = tuple(step for step in RUN_STEPS if step.startswith("Fetching"))
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+DELAY = 0.3  # seconds: nothing is shown of what takes less
 TICK = 0.1  # seconds between two frames of the spinner
 PLAIN_INTERVAL = 1.0
-ERASE = "\r\x1b[K"
-ERASE_BELOW = "\x1b[J"
+PATIENCE = 1.0  # seconds for a terminal that takes nothing, after Ctrl-S say
+ERASE_LINE, ERASE_BELOW = "\x1b[K", "\x1b[J"
 UP = "\x1b[{}A"
-HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 CYAN, RESET = "\x1b[36m", "\x1b[0m"
 
 
@@ -42,14 +44,14 @@ def create(mode: str, steps: tuple[str, ...] = ()) -> Progress:
 
     `steps` are the descriptions of the task's steps, for events that do not say where they are.
     """
-    terminal = os.isatty(2)
-    if mode == "auto":
-        mode = "ansi" if terminal else "plain"
+    terminal = os.isatty(2) and os.environ.get("TERM") != "dumb"
     if mode == "plain":
         return Plain(State(steps))
+    if mode == "auto" and not terminal:
+        return Plain(State(steps), delay=DELAY, begin=FETCH_STEPS if steps == RUN_STEPS else ())
     if mode == "none" or not terminal:
         return Progress()
-    return Animated(State(steps), color=mode == "color" and "NO_COLOR" not in os.environ)
+    return Animated(State(steps), color=mode == "color" and not os.environ.get("NO_COLOR"))
 
 
 class Progress:
@@ -65,6 +67,9 @@ class Progress:
 
     def update(self, event: dict[str, Any]) -> None:
         """Take in a Progress object in JSON shape; one without a description clears the line."""
+
+    def clear(self) -> None:
+        """Clear the line, for others to write; it comes back by itself."""
 
     def finish(self) -> None:
         """Clear the line; nothing is shown from now on. May be called again."""
@@ -147,32 +152,42 @@ class Plain(Progress):
 
     shows = True
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, delay: float = 0.0, begin: tuple[str, ...] = ()) -> None:
+        """Nothing is shown for `delay` seconds, nor before one of the steps in `begin`, where there are any."""
         self._state = state
-        self._shown = float("-inf")
+        self._begin = begin
+        self._next = time.monotonic() + delay
+        self._shown = False
         self._pending: str | None = None
 
     def update(self, event: dict[str, Any]) -> None:
         """See `Progress`."""
-        if not event.get("description"):
+        if not event.get("description") or (self._begin and event["description"] not in self._begin):
             return
+        self._begin = ()
         self._state.take(event)
         self._pending = self._state.line()
-        if time.monotonic() - self._shown >= PLAIN_INTERVAL:
-            self._flush()
+        self._flush()
 
     def _flush(self) -> None:
-        if self._pending is not None:
+        if self._pending is not None and time.monotonic() >= self._next:
             output.error_line(self._pending)
-            self._pending, self._shown = None, time.monotonic()
+            self._shown, self._pending, self._next = True, None, time.monotonic() + PLAIN_INTERVAL
 
     def finish(self) -> None:
         """See `Progress`."""
+        if self._shown:
+            self._next = 0.0
         self._flush()
 
 
 class Animated(Progress):
-    """One line with a spinner, and one a part below it, redrawn in place by a thread of its own."""
+    """One line with a spinner, and one a part below it, redrawn in place by a thread of its own.
+
+    Between two frames the cursor is at the beginning of the first line: there it stays when a terminal that becomes
+    narrower breaks the lines anew, so that all of them can be erased. It is never hidden: whoever ends this process
+    leaves it visible.
+    """
 
     shows = True
 
@@ -180,7 +195,7 @@ class Animated(Progress):
         self._color = color
         self._state = state
         self._bars = Bars()
-        self._lines: int = 0  # on the screen now; the cursor is at the end of the last one
+        self._shown = False
         self._frame = 0
         self._thread: threading.Thread | None = None
         self._lock: threading.Lock | None = None
@@ -192,41 +207,42 @@ class Animated(Progress):
             self._start()
         assert self._lock is not None
         with self._lock:
-            if event.get("description"):
-                self._state.take(event)
-                self._bars.take(event.get("parts") or [])
-                self._draw()
-            else:
-                self._erase()
+            self._state.take(event)
+            self._bars.take(event.get("parts") or [])
 
     def _start(self) -> None:
         import threading
 
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, args=(self._lock, self._stop), daemon=True)
         self._thread.start()
 
-    def _spin(self) -> None:
-        assert self._lock is not None
-        assert self._stop is not None
-        while not self._stop.wait(TICK):
-            with self._lock:
-                self._frame += 1
-                if self._lines:
+    def _spin(self, lock: threading.Lock, stop: threading.Event) -> None:
+        pause = DELAY
+        with contextlib.suppress(OSError):  # the terminal is gone
+            while not stop.wait(pause):
+                with lock:
                     self._draw()
+                pause = TICK
+            with lock:
+                self._erase()
 
     def _draw(self) -> None:
+        if not self._state.event.get("description"):
+            self._erase()
+            return
         try:
             width, height = os.get_terminal_size(2)
         except OSError:
             width, height = 0, 0
         width, height = width or 80, height or 24
         spinner = FRAMES[self._frame % len(FRAMES)]
+        self._frame += 1
         lines = [self._state.line(width, spinner), *self._bars.lines(width, height - 2)]
-        shrunk = ERASE_BELOW if len(lines) < self._lines else ""
-        text = "\n".join(ERASE + self._colored(line, spinner) for line in lines)
-        output.error_write(self._to_first_line() + ("" if self._lines else HIDE_CURSOR) + text + shrunk)
-        self._lines = len(lines)
+        text = f"{ERASE_LINE}\r\n".join(self._colored(line, spinner) for line in lines)
+        up = UP.format(len(lines) - 1) if len(lines) > 1 else ""
+        self._shown = True
+        output.error_write(f"\r{text}{ERASE_BELOW}\r{up}")
 
     def _colored(self, line: str, spinner: str) -> str:
         if not self._color:
@@ -237,21 +253,19 @@ class Animated(Progress):
             line = f"{FULL}{RESET}".join(line.rsplit(FULL, 1))
         return line
 
-    def _to_first_line(self) -> str:
-        return UP.format(self._lines - 1) if self._lines > 1 else ""
-
     def _erase(self) -> None:
-        if self._lines:
-            below = ERASE_BELOW if self._lines > 1 else ""
-            output.error_write(self._to_first_line() + ERASE + below + SHOW_CURSOR)
-            self._lines = 0
+        if self._shown:
+            self._shown = False
+            output.error_write(f"\r{ERASE_BELOW}")
+
+    def clear(self) -> None:
+        """See `Progress`."""
+        if self._lock is not None:
+            with self._lock:
+                self._erase()
 
     def finish(self) -> None:
         """See `Progress`."""
-        if self._lock is None or self._thread is None or self._stop is None:
-            return
-        with self._lock:
-            self._erase()
-        self._stop.set()
-        self._thread.join()
-        self._thread = None
+        if self._thread is not None and self._stop is not None:
+            self._stop.set()
+            self._thread.join(PATIENCE)

@@ -8,6 +8,7 @@ What cannot be opened anew is polled, and then read or written in pieces that a 
 import asyncio
 import errno
 import os
+import select
 import socket
 import stat
 from collections import deque
@@ -109,10 +110,20 @@ class Source(_Descriptor):
 
 
 class Sink(_Descriptor):
-    """A descriptor to write to: `write` never waits, what did not go at once goes when it can."""
+    """A descriptor to write to: `write` never waits, what did not go at once goes when it can.
 
-    def __init__(self, fd: int) -> None:
+    One that is `held` keeps all of it until `resume`.
+    """
+
+    def __init__(self, fd: int, *, held: bool = False) -> None:
         super().__init__(fd, os.O_WRONLY)
+        self._held = held
+        self._lost = asyncio.Event()
+        self._hangup: select.epoll | None = None  # becomes readable when the reader has gone
+        if stat.S_ISFIFO(os.fstat(fd).st_mode) or self._socket is not None:
+            self._hangup = select.epoll()
+            self._hangup.register(self._fd, 0)
+            self._loop.add_reader(self._hangup.fileno(), self._unread)
         self.waiting = 0  # bytes not yet written
         self.failure: OSError | None = None  # why it takes no more
         self._queue: deque[memoryview] = deque()
@@ -127,8 +138,30 @@ class Sink(_Descriptor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.drop()
         self.close()
+
+    def close(self) -> None:
+        """Write nothing more and let go of it."""
+        self.drop()
+        self._let_go_of_hangup()
+        super().close()
+
+    def _let_go_of_hangup(self) -> None:
+        if self._hangup is not None:
+            self._loop.remove_reader(self._hangup.fileno())
+            self._hangup.close()
+            self._hangup = None
+
+    def _unread(self) -> None:
+        self._let_go_of_hangup()
+        self._fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
+    def _fail(self, error: OSError) -> None:
+        if self._open:
+            self.failure = error
+            self.drop()
+            if self.broken:
+                self._lost.set()
 
     def write(self, data: bytes) -> None:
         """Write or queue; nothing after `drop` or once its reader is gone."""
@@ -136,7 +169,13 @@ class Sink(_Descriptor):
             return
         self._queue.append(memoryview(data))
         self.waiting += len(data)
-        if not self._armed:
+        if not self._armed and not self._held:
+            self._flush(self._sure)
+
+    def resume(self) -> None:
+        """Write from now on, also what was kept."""
+        self._held = False
+        if self._open and not self._armed:
             self._flush(self._sure)
 
     @property
@@ -148,6 +187,10 @@ class Sink(_Descriptor):
     def broken(self) -> bool:
         """Whether it was a pipe or socket, and its reader has gone."""
         return self.failure is not None and self.failure.errno in (errno.EPIPE, errno.ECONNRESET)
+
+    async def reader_gone(self) -> None:
+        """Wait until it is `broken`."""
+        await self._lost.wait()
 
     async def room(self) -> None:
         """Wait until something was written, or `release` or `drop` said not to wait."""
@@ -185,8 +228,7 @@ class Sink(_Descriptor):
             except _AGAIN:
                 break
             except OSError as error:  # its reader is gone, or its disk is full: the process must not suffer
-                self.failure = error
-                self.drop()
+                self._fail(error)
                 return
             self.waiting -= count
             if count == len(data):

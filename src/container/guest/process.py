@@ -51,9 +51,14 @@ class GuestProcess:
         done = self._exit.done() and not self._exit.cancelled() and self._exit.exception() is None
         return self._exit.result() if done else None
 
-    async def signal(self, number: int, *, timeout: float | None = None) -> None:
-        """Send a Linux signal number. The process is over: GuestError(NOT_FOUND)."""
-        await self._client._call("process.signal", timeout, id=self.id, signal=number)
+    async def signal(self, number: int, *, timeout: float | None = None, default_action: bool = False) -> None:
+        """Send a Linux signal number. The process is over: GuestError(NOT_FOUND).
+
+        With `default_action` one that ends a process by default also ends the first one of a container, which the
+        kernel spares that.
+        """
+        options = {"defaultAction": True} if default_action else {}
+        await self._client._call("process.signal", timeout, id=self.id, signal=number, **options)
 
     async def resize(self, size: WindowSize, *, timeout: float | None = None) -> None:
         """Set the terminal's window size."""

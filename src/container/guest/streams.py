@@ -10,6 +10,8 @@ from container.guest.mux import CHUNK, Stream
 from container.guest.process import GuestProcess
 
 Tee = Callable[[bytes, str], None]  # (data, "stdout" | "stderr"); called in the loop, must not block
+SIGPIPE = 13  # the guest's, which is a Linux
+SIGNAL_TIMEOUT = 20.0  # seconds
 _SLACK = 1 << 18  # bytes that wait for a slow reader before its stream does
 
 
@@ -18,10 +20,10 @@ class Relay:
 
     Descriptors stay the caller's: they are neither closed nor made non-blocking (the caller's terminal is shared with
     its shell), and must stay open while `run` runs. Without a descriptor the input is left alone and the output goes to
-    the tee alone, which gets every byte when it arrives, however slow the descriptor's reader is. An output whose
-    reader went away is dropped from then on; without a tee the process sees that it has no reader any more. End of file
-    on stdin closes the process's stdin (a terminal's process gets its end-of-file character); a terminal that hangs up
-    is a detach.
+    the tee alone, which gets every byte when it arrives, however slow the descriptor's reader is. When an output's
+    reader goes, a pipe's or socket's, the process gets SIGPIPE at once and sees from then on that nobody reads. End of
+    file on stdin closes the process's stdin (a terminal's process gets its end-of-file character); a terminal that
+    hangs up is a detach.
     """
 
     def __init__(
@@ -32,13 +34,17 @@ class Relay:
         stdout: int | None = None,
         stderr: int | None = None,
         tee: Tee | None = None,
+        ready: asyncio.Event | None = None,
     ) -> None:
+        """Nothing goes through the descriptors before `ready`, if there is one."""
         self.process = process
         self.drained = asyncio.Event()  # the process ended and its output left the guest: the guest may go
         self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         self._tee = tee
+        self._ready = ready
         self._sinks: list[Sink] = []
         self._input: asyncio.Task[None] | None = None
+        self._attendants: list[asyncio.Task[None]] = []  # these end with the relay
 
     async def run(self) -> int:
         """Relay until the process ended and its output is written; its exit code.
@@ -52,6 +58,8 @@ class Relay:
             async with asyncio.TaskGroup() as tasks:
                 self._start_input(tasks)
                 outputs = self._start_outputs(tasks, stack)
+                if self._ready is not None:
+                    self._attendants.append(tasks.create_task(self._resume(self._ready)))
                 try:
                     code = await self.process.wait()
                 except ContainerError as error:
@@ -65,6 +73,8 @@ class Relay:
                 self.drained.set()
                 for sink in self._sinks:
                     await sink.flushed()
+                for attendant in self._attendants:
+                    attendant.cancel()
         self._close()
         if failure is not None:
             raise failure
@@ -75,7 +85,6 @@ class Relay:
         if self._input is not None:
             self._input.cancel()
         for sink in self._sinks:
-            sink.drop()
             sink.close()
 
     def _start_input(self, tasks: asyncio.TaskGroup) -> None:
@@ -90,16 +99,33 @@ class Relay:
         ):
             if stream is None:
                 continue
-            sink = None if fd is None else stack.enter_context(Sink(fd))
+            sink = None if fd is None else stack.enter_context(Sink(fd, held=self._ready is not None))
+            output = tasks.create_task(self._drain(stream, sink, name))
+            outputs.append(output)
             if sink is not None:
                 self._sinks.append(sink)
-            outputs.append(tasks.create_task(self._drain(stream, sink, name)))
+                self._attendants.append(tasks.create_task(self._end_with(sink, stream, output)))
         return outputs
+
+    async def _resume(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        for sink in self._sinks:
+            sink.resume()
+
+    async def _end_with(self, sink: Sink, stream: Stream, output: "asyncio.Task[None]") -> None:
+        """When the reader has gone: signal the process, before it sees that a write fails, and end the output."""
+        await sink.reader_gone()
+        with suppress(ContainerError):  # it has ended
+            await self.process.signal(SIGPIPE, timeout=SIGNAL_TIMEOUT, default_action=True)
+        output.cancel()
+        stream.close()
 
     async def _feed(self, stream: Stream, fd: int) -> None:
         hung_up = False
         with suppress(ContainerError):  # the process takes no more, or is gone: its end tells
             try:
+                if self._ready is not None:
+                    await self._ready.wait()
                 with Source(fd) as source:
                     while data := await source.read(CHUNK):
                         await stream.write(data)
@@ -123,9 +149,6 @@ class Relay:
                     sink.write(data)
                     if sink.waiting > _SLACK:
                         await sink.room()
-                    if sink.broken and self._tee is None:
-                        stream.close()
-                        return
 
     def _close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):

@@ -38,14 +38,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class ProcessEvent:
-    """One reply of `start` and `exec`; exactly one of `progress`, `notice`, `started` and `exit_code` is set.
+    """One reply of `start` and `exec`; exactly one of `progress`, `notice`, `ready`, `started` and `exit_code` is set.
 
+    `ready` asks a caller with an attachment to send a byte there: until then nothing goes through its streams.
     `exit_code` is the process's own, or 128 + the signal that ended it; `reason` goes with it when the process did not
     end by itself.
     """
 
     progress: Progress | None = None
     notice: str | None = None  # a sentence for the user
+    ready: bool | None = None
     started: bool | None = None
     process: str | None = None  # id to name the process by: the container's id for its init process
     exit_code: int | None = None

@@ -48,6 +48,10 @@ class LayerStore:
         except (ContainerError, KeyError, TypeError, ValueError, AttributeError):
             return None
 
+    def built(self, diff_id: str) -> bool:
+        """Whether some form of a layer was ever built."""
+        return os.path.exists(self._index_path(diff_id, None))
+
     def find(self, diff_id: str, below: Sequence[LayerIndex], chain: str) -> tuple[str, LayerIndex] | None:
         """The form that the layer takes on top of `below` (`LayerIndex.variant`), if it is there."""
         index = self.index(diff_id)

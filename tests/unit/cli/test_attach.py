@@ -232,7 +232,25 @@ def test_plain_progress_goes_to_standard_error(system: FakeSystem) -> None:
     event = {"description": "Unpacking image"}
     system.answers["Containers.Create"] = [{"event": {"progress": event}}, {"event": {"id": "web"}}]
     system.answers["Containers.Start"] = [STARTED]
-    assert system.run("run", "-d", "alpine").stderr == "[2/6] Unpacking image [0s]\n"
+    assert system.run("run", "--progress", "plain", "-d", "alpine").stderr == "[2/6] Unpacking image [0s]\n"
+
+
+@pytest.mark.parametrize(("first", "shown"), [("Fetching image", True), ("Unpacking image", False)])
+def test_without_a_terminal_run_shows_progress_when_something_is_fetched(
+    system: FakeSystem, first: str, shown: bool
+) -> None:
+    def create(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        yield {"now": {"event": {"progress": {"description": first}}}}
+        time.sleep(0.5)
+        yield {"now": {"event": {"progress": {"description": "Unpacking image"}}}}
+        yield {"event": {"id": "web"}}
+
+    system.answers["Containers.Create"] = create
+    system.answers["Containers.Start"] = [{"event": {"progress": {"description": "Starting container"}}}, STARTED]
+    lines = system.run("run", "-d", "alpine").stderr.splitlines()
+    assert [line.partition(" [")[0] for line in lines] == (
+        ["[2/6] Unpacking image", "[6/6] Starting container"] if shown else []
+    )
 
 
 @pytest.mark.parametrize(("terminal", "progress"), [(True, "auto"), (True, "none"), (False, "auto")])
@@ -419,6 +437,51 @@ def test_with_a_terminal_interrupts_never_end_the_cli(attached: tuple[Process, S
         assert process.signals.get(timeout=20) == "15"
     process.end.put(143)
     assert screen.command.wait(20) == 143
+
+
+def test_the_terminal_is_raw_before_the_process_may_write(system: FakeSystem) -> None:
+    def start(parameters: dict[str, Any], fds: list[int]) -> Iterator[dict[str, Any]]:
+        with socket.socket(fileno=os.dup(fds[parameters["attachment"]])) as attachment:
+            yield {"now": {"event": {"ready": True}}}
+            attachment.settimeout(20)
+            assert attachment.recv(100)
+            os.write(fds[parameters["stdout"]], b"a\r\nb\r\n")
+        yield STARTED
+        yield {"event": {"exitCode": 0}}
+
+    system.answers["Containers.Create"] = [{"event": {"id": "web"}}]
+    system.answers["Containers.Start"] = start
+    screen = Screen(system, "run", "-it", "alpine")
+    assert screen.command.wait(20) == 0
+    assert os.read(screen.master, 100) == b"a\r\nb\r\n"
+    screen.close()
+
+
+def test_a_cli_whose_output_nobody_reads_leaves_when_the_process_does_not_end(system: FakeSystem) -> None:
+    process = Process(system)
+    read_end, write_end = os.pipe()
+    command = subprocess.Popen(
+        system.command("run", "alpine"), env=system.environment, stdout=write_end, stderr=subprocess.PIPE
+    )
+    os.close(write_end)
+    assert process.started.wait(20)
+    os.close(read_end)
+    assert command.wait(30) == 141
+    process.end.put(0)
+    assert command.communicate(timeout=20)[1] == b""
+    assert "Containers.Delete" not in _methods(system)
+
+
+def test_the_code_of_a_process_that_ends_when_nobody_reads_its_output(system: FakeSystem) -> None:
+    process = Process(system)
+    read_end, write_end = os.pipe()
+    command = subprocess.Popen(system.command("run", "alpine"), env=system.environment, stdout=write_end)
+    os.close(write_end)
+    assert process.started.wait(20)
+    os.close(read_end)
+    _wait_until_caught(command.pid, signal.SIGPIPE)
+    process.end.put(3)
+    assert command.wait(20) == 3
 
 
 def test_a_descriptor_that_the_relay_made_non_blocking_blocks_again(system: FakeSystem) -> None:

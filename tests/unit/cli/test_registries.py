@@ -21,14 +21,21 @@ LAYERS = [
 ]
 
 
-def test_pull_prints_nothing_on_standard_output_and_plain_lines_elsewhere(system: FakeSystem) -> None:
+IMAGE = {"image": {"id": "5" * 64, "configuration": {}, "variants": []}}
+
+
+def test_pull_prints_nothing_on_standard_output_and_ends_with_reference_and_digest(system: FakeSystem) -> None:
     progress = {"description": "Fetching image", "bytes": 3 << 20, "totalBytes": 12 << 20, "parts": LAYERS}
     system.answers["Images.Pull"] = [{"event": {"progress": progress}}, {"event": {"references": ["docker.io/a:1"]}}]
-    result = system.run("image", "pull", "--scheme", "http", "--max-concurrent-downloads=7", "a:1")
+    system.answers["Images.Get"] = IMAGE
+    options = ("--scheme", "http", "--max-concurrent-downloads=7")
+    result = system.run("image", "pull", *options, "--progress", "plain", "a:1")
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == "[1/2] Fetching image 25% (3 of 12 MB) [0s]\n"
+    note = f"docker.io/a:1@sha256:{'5' * 64}\n"
+    assert result.stderr == "[1/2] Fetching image 25% (3 of 12 MB) [0s]\n" + note
     call = {"reference": "a:1", "scheme": "http", "max_concurrent_downloads": 7}
-    assert system.calls == [("Images.Pull", call)]
+    assert system.calls[0] == ("Images.Pull", call)
+    assert system.run("image", "pull", "a:1").stderr == note, "what takes less than 0.3 s is not shown"
     assert system.run("image", "pull", "--progress=none", "a:1").stderr == ""
 
 
@@ -46,6 +53,7 @@ def test_the_platform_limits_pull_and_push(
     system: FakeSystem, verb: str, words: list[str], variable: str | None, platform: dict[str, str] | None
 ) -> None:
     system.answers["Images.Pull"] = system.answers["Images.Push"] = [{"event": {"references": ["x"]}}]
+    system.answers["Images.Get"] = IMAGE
     result = system.run("image", verb, *words, "x", env={"CONTAINER_DEFAULT_PLATFORM": variable} if variable else None)
     assert result.returncode == 0
     assert system.calls[0][1].get("platform") == platform

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from container.cli import client, failures, logfile
+from container.cli import client, failures, leave, logfile
 from container.cli.spec import Argument, Command, Option, Values, flag, integer
 from container.cli.usage import UsageError
 from container.errors import ContainerError
@@ -72,6 +73,8 @@ def show(path: str, decode: Callable[[Iterable[bytes]], Iterator[bytes]], values
         else:
             _print(logfile.trim(text))
         if values.follow:
+            signal.signal(signal.SIGPIPE, leave.broken_pipe)
+            leave.watch_output()
             _print(decode(log.follow(None if values.until is None else values.until / 1e9)))
 
 

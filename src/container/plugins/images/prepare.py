@@ -85,6 +85,8 @@ class Preparer:
 
     async def _prepared(self, name: str, descriptor: Descriptor, variant: Variant, report: Report) -> PrepareEvent:
         total = sum(layer.size for layer in variant.layers)
+        if await self._unpacker.built(variant):
+            report = _nothing
         meter = Meter(lambda count: report(PrepareEvent(Progress("Unpacking image", bytes=count, total_bytes=total))))
         disk, parts = await self._unpacker.disk(variant, meter.add)
         meter.close()
@@ -100,3 +102,7 @@ class Preparer:
                 config if isinstance(config, dict) else {},
             )
         )
+
+
+def _nothing(_: PrepareEvent) -> None:
+    pass

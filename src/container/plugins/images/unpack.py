@@ -65,6 +65,10 @@ class Unpacker:
         self._disks = disks
         self._flights = flights
 
+    async def built(self, variant: Variant) -> bool:
+        """Whether `disk` has nothing to unpack; another stack may need another form of a layer all the same."""
+        return await in_thread(lambda: all(map(self._layers.built, variant.diff_ids())))
+
     async def disk(
         self, variant: Variant, count: Callable[[int], None], source: Source | None = None
     ) -> tuple[str, list[Part]]:

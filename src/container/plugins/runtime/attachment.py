@@ -1,7 +1,7 @@
 """A caller's own connection to the process it is attached to: it outlives the API server, which passed it on.
 
 What comes there are the replies of the call, but for progress, as varlink messages. The caller is attached until it
-closes its end.
+closes its end. What it sends, a byte, says that it is ready for what goes through its streams.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ class Attachment:
             self._sock = socket.socket(fileno=fd)
             stack.pop_all()
         self._sock.setblocking(False)
+        self.ready = asyncio.Event()  # the streams may flow; also when the caller has gone
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the caller has closed its end."""
@@ -41,6 +42,7 @@ class Attachment:
                 alive = bool(self._sock.recv(4096))
             except ConnectionError:
                 alive = False
+            self.ready.set()
             if not alive:
                 self.close()
                 gone()

@@ -1,6 +1,7 @@
 """One process in the guest, from being asked for to its exit: init process or exec, with its caller or without."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from container.plugins.runtime.stdio import Streams
 if TYPE_CHECKING:
     from container.guest.process import GuestProcess
     from container.guest.streams import Relay, Tee
+
+READY_TIMEOUT = 5.0  # seconds for a caller to make its terminal ready for an error
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class ContainerProcess:
         self.terminal = terminal
         self.streams = streams
         self.begun, self.over = asyncio.Event(), asyncio.Event()
+        self._announced = asyncio.Event()
         self.exit_code: int | None = None
         self.error: ContainerError | None = None
         self._guest: GuestProcess | None = None
@@ -48,21 +52,35 @@ class ContainerProcess:
         """
         from container.guest.streams import Relay
 
+        attachment = self.streams.attachment
+        if attachment is not None:  # meanwhile
+            attachment.tell(ProcessEvent(ready=True))
+        self._announced.set()
         try:
             guest = await starting
         except ContainerError as error:
             self.exit_code = getattr(error, "exit_code", None)
             if self.exit_code is not None:
+                await self._caller_ready()
                 self.streams.complain(error.describe(), terminal=self.terminal)
             raise
         streams = self.streams
         if streams.stdin is None and guest.stdin is not None and not self.terminal:
             await guest.stdin.write_eof()  # its caller has gone meanwhile
         self._guest = guest
-        self._relay = Relay(guest, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tee=tee)
+        ready = None if attachment is None else attachment.ready
+        self._relay = Relay(
+            guest, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tee=tee, ready=ready
+        )
         self.begun.set()
         if streams.attachment is not None:
             streams.attachment.tell(self._started())
+
+    async def _caller_ready(self) -> None:
+        if self.streams.attachment is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_TIMEOUT):
+                    await self.streams.attachment.ready.wait()
 
     async def relay(self) -> None:
         """Move the streams until the process has ended and its output has reached the caller."""
@@ -105,8 +123,8 @@ class ContainerProcess:
                 self.streams.attachment.tell(self._ended())
             self.streams.attachment.end(None if self.exit_code is not None else error)
         self.streams.close()
-        self.begun.set()
-        self.over.set()
+        for event in (self._announced, self.begun, self.over):
+            event.set()
 
     async def signal(self, number: int, *, timeout: float | None = None) -> None:
         """Send a Linux signal number. Raises ContainerError(invalidState) when it does not run."""
@@ -138,6 +156,9 @@ class ContainerProcess:
         complete = False
         try:
             yield ProcessEvent(progress=first)
+            await self._announced.wait()
+            if self.streams.attachment is not None and not self.begun.is_set():
+                yield ProcessEvent(ready=True)
             await self.begun.wait()
             if self._guest is not None:
                 yield self._started()

@@ -398,11 +398,16 @@ def replies(connection):
     return [json.loads(message) for message in data.split(b"\0")[:-1]]
 
 
-async def attached(box, **streams):
+READY = {"parameters": {"event": {"ready": True}}, "continues": True}
+
+
+async def attached(box, ready=True, **streams):
     """A run that a caller is attached to, which has lost its connection to the API server; the caller's end."""
     ours, theirs = socket.socketpair()
     with theirs:
         attachment = Attachment(FileDescriptor(theirs.fileno()))
+    if ready:
+        ours.send(b"\n")
     events = box.service.start(launch(), Streams(**streams, attachment=attachment), wait=True)
     async with contextlib.aclosing(events):
         async for event in events:
@@ -416,7 +421,8 @@ async def test_an_attached_caller_hears_of_the_end_without_the_api_server(box):
     ours = await attached(box, stdout=write)
     box.init.exit(7)
     await box.until(ContainerState.STOPPED)
-    started, ended, last = await asyncio.to_thread(replies, ours)
+    ready, started, ended, last = await asyncio.to_thread(replies, ours)
+    assert ready == READY
     assert started == {"parameters": {"event": {"started": True, "process": "box"}}, "continues": True}
     assert ended == {"parameters": {"event": {"exitCode": 7}}, "continues": True}
     assert last == {"parameters": {}}
@@ -428,7 +434,7 @@ async def test_an_attached_caller_hears_why_the_process_was_ended(box, monkeypat
     box.guest.obeys = ()
     ours = await attached(box)
     await box.service.stop(9, 0)
-    ended = (await asyncio.to_thread(replies, ours))[1]["parameters"]["event"]
+    ended = (await asyncio.to_thread(replies, ours))[2]["parameters"]["event"]
     assert ended["exitCode"] == 137
     assert "switched off" in ended["reason"]
 
@@ -522,3 +528,43 @@ async def test_a_guest_that_stops_to_answer_shows_in_the_status_until_it_answers
     assert (await statuses(box, lambda status: not status.unresponsive_since)).state is ContainerState.RUNNING
     box.init.exit(0)
     await task
+
+
+async def test_nothing_is_written_before_the_caller_is_ready(box):
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    ours = await attached(box, ready=False, stdout=write)
+    await asyncio.sleep(0.05)
+    with pytest.raises(BlockingIOError):
+        os.read(read, 100)
+    ours.send(b"\n")
+    os.set_blocking(read, True)
+    assert await asyncio.to_thread(os.read, read, 100) == b"hello\n"
+    ours.close()
+    os.close(read)
+
+
+async def test_a_caller_that_dies_before_it_is_ready_holds_nothing_up(box):
+    ours = await attached(box, ready=False)
+    ours.close()
+    box.init.exit(3)
+    await box.until(ContainerState.STOPPED)
+    assert box.status_file()["exitCode"] == 3
+
+
+async def test_why_a_program_cannot_run_is_said_when_the_caller_is_ready(box):
+    read, write = os.pipe()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        attachment = Attachment(FileDescriptor(theirs.fileno()))
+    box.guest.refuse["start_init"] = GuestError(ErrorCode.NOT_FOUND, "cannot run nope: not found", 2, 127)
+    task = box.begin(streams=Streams(stderr=write, attachment=attachment))
+    os.set_blocking(read, False)
+    await asyncio.sleep(0.1)
+    with pytest.raises(BlockingIOError):
+        os.read(read, 100)
+    ours.send(b"\n")
+    assert codes(await task) == [127]
+    assert os.read(read, 100) == b"Error: cannot run nope: not found\n"
+    ours.close()
+    os.close(read)
