@@ -3,10 +3,9 @@
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ class Registry:
     ca: Path | None = None
     login: bool = False
     log: Path = field(default_factory=Path)
+    prefix: Sequence[str] = ()
 
     def skopeo(self, *arguments: str, side: str = "", timeout: float = 120) -> str:
         """Run `skopeo ARGUMENTS…` with what this registry needs; `side` is `src-` or `dest-` for `copy`."""
@@ -36,7 +36,7 @@ class Registry:
         if self.login:
             options.append(f"--{side}creds={USER}:{PASSWORD}")
         verb, *rest = arguments
-        command = ["skopeo", "--insecure-policy", verb, *options, *rest]
+        command = [*self.prefix, "skopeo", "--insecure-policy", verb, *options, *rest]
         result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         assert result.returncode == 0, f"{command}: {result.stderr}"
         return result.stdout
@@ -61,8 +61,20 @@ class Registry:
 
 
 @contextmanager
-def running(base: Path, *, login: bool = False, tls: bool = False, port: int | None = None) -> Iterator[Registry]:
-    """A registry that keeps what it has below `base`; stopped at the end. It has `USER` when `login` is set."""
+def running(
+    base: Path,
+    *,
+    login: bool = False,
+    tls: bool = False,
+    port: int | None = None,
+    prefix: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> Iterator[Registry]:
+    """A registry that keeps what it has below `base`; stopped at the end. It has `USER` when `login` is set.
+
+    `prefix` is an argv that runs a program elsewhere, such as in another network namespace; `names` are further
+    names that its certificate is for.
+    """
     base.mkdir(parents=True, exist_ok=True)
     port = port or ports.reserve()
     config = [
@@ -74,17 +86,17 @@ def running(base: Path, *, login: bool = False, tls: bool = False, port: int | N
     ]
     ca = None
     if tls:
-        ca = certificates(base / "tls")
+        ca = certificates(base / "tls", *names)
         config.append(f"  tls: {{certificate: {ca.parent / 'server.pem'}, key: {ca.parent / 'server.key'}}}")
         ca = ca.parent / "trusted" / "ca.crt"
     if login:
         config.append(f"auth: {{htpasswd: {{realm: test, path: {htpasswd(base / 'htpasswd')}}}}}")
     (base / "config.yml").write_text("\n".join(config) + "\n")
     with (base / "log").open("ab") as log:
-        process = subprocess.Popen([PROGRAM, "serve", base / "config.yml"], stdout=log, stderr=log)
+        process = subprocess.Popen([*prefix, PROGRAM, "serve", base / "config.yml"], stdout=log, stderr=log)
     try:
-        _wait(port, process)
-        yield Registry(f"localhost:{port}", base / "storage", process, ca, login, base / "log")
+        _wait(port, process, prefix)
+        yield Registry(f"localhost:{port}", base / "storage", process, ca, login, base / "log", prefix)
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -100,13 +112,14 @@ def htpasswd(path: Path) -> Path:
     return path
 
 
-def certificates(directory: Path) -> Path:
-    """A CA of its own and a certificate for loopback signed by it: `ca.pem`, `server.pem`, `server.key`."""
+def certificates(directory: Path, *names: str) -> Path:
+    """A CA of its own and a certificate for loopback and `names` signed by it: `ca.pem`, `server.pem`, `server.key`."""
     trusted = directory / "trusted"  # skopeo takes each *.crt of a directory for a CA
     trusted.mkdir(parents=True, exist_ok=True)
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     extensions = directory / "extensions"
-    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    subjects = ",".join(["IP:127.0.0.1", *(f"DNS:{name}" for name in ("localhost", *names))])
+    extensions.write_text(f"subjectAltName={subjects}\nbasicConstraints=CA:FALSE\n")
     signed = ["-out", "server.pem", "-days", "2", "-extfile", str(extensions)]
     for command in (
         ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2"],
@@ -120,11 +133,12 @@ def certificates(directory: Path) -> Path:
     return directory / "ca.pem"
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait(port: int, process: "subprocess.Popen[bytes]", prefix: Sequence[str]) -> None:
     deadline = time.monotonic() + 60
+    connect = [*prefix, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"]
     while time.monotonic() < deadline:
         assert process.poll() is None, "the registry ended"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        if subprocess.run(connect, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
         time.sleep(0.05)
     raise AssertionError("the registry does not answer")
