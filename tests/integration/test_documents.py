@@ -18,6 +18,7 @@ NOT_RUN = {
     "make check": "it is the gate of these tests",
     "make test": "it runs these tests",
     "make bench": "it takes minutes",
+    "container system uninstall": "tests/integration/test_uninstall.py runs it",
     "make demo": "tests/integration/test_demo.py runs it, or the caller did",
 }
 REGISTRY = "registry.example:5000"
