@@ -8,7 +8,7 @@
 
 enum {
     OFFER_BYTES = 16384,
-    IDLE_SECONDS = 15, /* without a word of either side: whether the container still knows the connection */
+    IDLE_SECONDS = 5,  /* without a word of either side: whether the container still knows the connection */
     IDLE_LATER = 7200, /* tcp(7), tcp_keepalive_time */
     STATE_CLOSE = 7,   /* tcp_states.h of the kernel */
 };

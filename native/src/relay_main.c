@@ -29,6 +29,8 @@
 #include "relay.h"
 #include "udp.h"
 
+#define HALF_CLOSED_SECONDS "7200"
+
 enum { LISTENERS_MAX = 65536, DESCRIPTORS_PER_CONNECTION = 6, DESCRIPTORS_SPARE = 160 };
 
 static int number(const char *text) {
@@ -124,6 +126,13 @@ static void confine(pid_t parent, struct dialer *dialer) {
         fail("the parent is gone");
 }
 
+/* A server may answer long after its client has said all: let the network's rules know such a connection for longer
+ * than a minute (nf_conntrack-sysctl). Without these settings there are no such rules. */
+static void remember_half_closed(void) {
+    ns_sysctl("net/netfilter/nf_conntrack_tcp_timeout_fin_wait", HALF_CLOSED_SECONDS);
+    ns_sysctl("net/netfilter/nf_conntrack_tcp_timeout_close_wait", HALF_CLOSED_SECONDS);
+}
+
 struct arguments {
     int netns, userns;
     uint32_t answers;
@@ -193,6 +202,7 @@ int main(int argc, char **argv) {
     int result = ns_enter(args.netns, args.userns);
     if (result < 0)
         fail_errno(result, "cannot enter the network's namespace");
+    remember_half_closed();
     if (args.dialer.mark != 0)
         dial_prepare(&args.dialer, args.answers);
     confine(parent, &args.dialer);

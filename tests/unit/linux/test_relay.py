@@ -128,6 +128,15 @@ def test_an_end_of_file_from_the_container_leaves_the_other_direction_open(lab: 
             assert read_all(reporter).decode() == f"13000 {digest}"
 
 
+def test_the_rules_of_the_network_know_a_half_closed_connection_for_hours(lab: Lab) -> None:
+    for state in ("fin_wait", "close_wait"):
+        path = f"/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}"
+        with netlab.popen(lab.namespace, "cat", path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+            assert reading.stdout is not None
+            if seconds := reading.stdout.read():  # none without connection tracking
+                assert int(seconds) == 7200
+
+
 def test_two_hundred_connections_at_once(lab: Lab) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(lab.connect(ECHO)) for _ in range(200)]
@@ -160,6 +169,7 @@ async def test_clients_of_a_listener_that_is_full_are_served_late_and_none_is_re
 ) -> None:
     def ask(lab: Lab) -> bytes:
         with lab.connect(BUSY_PORT) as client:
+            client.settimeout(100)
             if server == "listens":
                 client.sendall(b"question")
                 client.shutdown(socket.SHUT_WR)
