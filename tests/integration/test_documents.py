@@ -30,7 +30,7 @@ HUB = {
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Machine]]:
-    """A reader's machine: docker.io is a mirror on its loopback, `registry.example` wants a login and has its own CA."""
+    """A reader's machine: docker.io is a mirror on its loopback; `registry.example` wants a login and has a CA."""
     if os.getuid() != 0:
         pytest.skip("a machine of its own needs root")
     base = tmp_path_factory.mktemp("documents")
@@ -44,7 +44,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, 
         inside = reader.argv()
         hub = stack.enter_context(registry.running(base / "hub", port=5001, prefix=inside))
         private = stack.enter_context(
-            registry.running(base / "private", port=5000, tls=True, login=True, prefix=inside, names=["registry.example"])
+            registry.running(
+                base / "private", port=5000, tls=True, login=True, prefix=inside, names=["registry.example"]
+            )
         )
         for archive, names in HUB.items():
             path = getattr(images, archive)()
@@ -74,7 +76,9 @@ def test_commands_work_as_written(machine: tuple[System, Machine], document: Pat
             code, shown = reader.type(command.text)
             assert code == 0, f"{command}\nended with {code}:\n{shown}"
     finally:
-        reader.type("container system start; container delete -f --all; container network prune; container volume prune")
+        reader.type(
+            "container system start; container delete -f --all; container network prune; container volume prune"
+        )
 
 
 def test_blocks_say_what_they_are() -> None:

@@ -9,7 +9,6 @@ import os
 import pty
 import re
 import select
-import shlex
 import signal
 import subprocess
 import time
@@ -186,8 +185,3 @@ def seed(directory: Path, image: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / "image.tar").symlink_to(image)
-
-
-def quoted(words: list[str]) -> str:
-    """A command for a message."""
-    return shlex.join(words)
