@@ -12,8 +12,8 @@
 /*
  * Hand the controllers down and make the container's cgroup, with a limit on its CPU time that `cgroup_create` sets
  * right. At boot: the first limits of a kernel have it patch its own code in many places while its other CPUs run it.
- * That takes a while, and emulation by QEMU before 8.1 may get it wrong (docs/decisions/0008), so machines are saved
- * with it behind them.
+ * That takes a while, and emulation may get it wrong (docs/decisions/0008), so machines are saved with it behind
+ * them.
  */
 void cgroup_prepare(void);
 
