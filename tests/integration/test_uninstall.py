@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.system import System, make_ordinary_user, running_system, settle
+from support import ordinary
+from support.system import System, running_system, settle
 
 PROGRAM = "The program stays: remove it with: "
 
@@ -17,7 +18,7 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[System]:
     if request.param == "ordinary-user":
         if os.getuid() != 0:
             pytest.skip("the caller is an ordinary user already")
-        user = make_ordinary_user()
+        user = ordinary.make_user()
     with running_system(user, kernel=False) as system:
         yield system
 
