@@ -213,7 +213,14 @@ def _expect(value: Any, kind: type, path: str, key: str, wanted: str) -> Any:
 
 
 def _bad(path: str, key: str, wanted: str, value: Any) -> ContainerError:
-    return invalid_argument(f"failed to decode configuration: {path}: {key}: expected {wanted}, found '{value}'")
+    return invalid_argument(f"failed to decode configuration: {path}: {key}: expected {wanted}, found {_toml(value)}")
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it, near enough to be recognised: `true`, `5`, `"x"`."""
+    import json
+
+    return json.dumps(value, default=str)
 
 
 Check = Callable[[Any, str, str], Any]

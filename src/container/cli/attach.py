@@ -70,7 +70,7 @@ class Session:
                 if event.get("progress"):
                     progress.update(event["progress"])
                 if event.get("notice"):
-                    progress.update({})
+                    progress.clear()
                     logger.warning(event["notice"])
                 if (event.get("ready") or event.get("started")) and not self._released:
                     progress.finish()

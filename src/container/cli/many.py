@@ -5,6 +5,7 @@ from __future__ import annotations
 from container.cli import failures, logger, output
 from container.cli.spec import Argument, Option, Values, flag
 from container.errors import ContainerError, ErrorCode, invalid_argument, not_found
+from container.model.ids import MACHINE, PLUGIN_LABEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from container.cli.template import Template
-
-MACHINE = "machine"
-PLUGIN_LABEL = "com.apple.container.plugin"
 
 
 def ids_argument(help: str = "The containers", value: str = "container-ids") -> Argument:

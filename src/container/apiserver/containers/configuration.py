@@ -8,13 +8,13 @@ from container.apiserver.containers import merge, names, volumes
 from container.config import MIB, ContainerDefaults
 from container.errors import ContainerError, ErrorCode, invalid_argument
 from container.model.container import ContainerConfiguration, ContainerRequest, DNSConfiguration, Resources
+from container.model.cpus import MINIMUM_QUOTA, PERIOD
 from container.model.image import Rootfs
 from container.model.network import AttachmentConfiguration, AttachmentOptions
 from container.store import ext4
 
 MINIMUM_MEMORY = 200 * MIB
 MINIMUM_STORAGE = 64 * MIB
-MINIMUM_QUOTA = 1000  # microseconds, which is what cpu.max of cgroup v2 takes
 DEFAULT_NETWORK = "default"
 DEFAULT_MTU = 1280
 NO_NETWORK = "none"
@@ -53,7 +53,7 @@ def check(request: ContainerRequest) -> None:
     if request.cpus is not None and request.cpus < 1:
         raise invalid_argument(f"a container needs at least 1 CPU (got {request.cpus})")
     if request.cpu_quota is not None and request.cpu_quota < MINIMUM_QUOTA:
-        raise invalid_argument(f"a container needs at least 0.01 CPUs (got {request.cpu_quota / 100_000:g})")
+        raise invalid_argument(f"a container needs at least 0.01 CPUs (got {request.cpu_quota / PERIOD:g})")
     if request.memory_in_bytes is not None:
         _check_memory(request.memory_in_bytes)
     if request.storage is not None and request.storage < MINIMUM_STORAGE:

@@ -1,12 +1,11 @@
 """Which container a word means: its id, or the beginning of an id that was generated."""
 
-import re
 from collections.abc import Collection
 
 from container.errors import invalid_argument
+from container.model.ids import is_generated
 
 MINIMUM = 4  # characters of a beginning
-_GENERATED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def full_id(word: str, ids: Collection[str]) -> str:
@@ -17,7 +16,7 @@ def full_id(word: str, ids: Collection[str]) -> str:
     """
     if word in ids or len(word) < MINIMUM:
         return word
-    found = sorted(id for id in ids if id.startswith(word) and _GENERATED.fullmatch(id))
+    found = sorted(id for id in ids if id.startswith(word) and is_generated(id))
     if len(found) > 1:
         raise invalid_argument(f"container ID {word} is ambiguous, it may be {', '.join(found)}: give more of it")
     return found[0] if found else word

@@ -7,10 +7,9 @@ from container.apiserver.containers.service import ContainersService
 from container.apiserver.system.usage import allocated
 from container.errors import ContainerError
 from container.model.container import ContainerSnapshot, ContainerState
+from container.model.ids import MACHINE, PLUGIN_LABEL
 from container.model.prune import Pruned
 from container.paths import Roots
-
-_PLUGIN_LABEL, _MACHINE = "com.apple.container.plugin", "machine"
 
 
 def of(containers: ContainersService, roots: Roots) -> Callable[[], Awaitable[Pruned]]:
@@ -37,5 +36,5 @@ def of(containers: ContainersService, roots: Roots) -> Callable[[], Awaitable[Pr
 
 
 def _is_unused(snapshot: ContainerSnapshot) -> bool:
-    machine = snapshot.configuration.labels.get(_PLUGIN_LABEL) == _MACHINE
+    machine = snapshot.configuration.labels.get(PLUGIN_LABEL) == MACHINE
     return snapshot.status.state is ContainerState.STOPPED and not machine

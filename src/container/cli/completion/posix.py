@@ -88,13 +88,19 @@ _container() {{
         {file}) _container_files ;;
         {container_path}) _container_paths "container" ;;
         {volume_path}) _container_paths "volume" ;;
-        *) COMPREPLY=($(compgen -W "$(_container_words "$kind")" -- "$current")) ;;
+        *) _container_names "" "$kind" ;;
     esac
     # bash replaces what follows the last of its word breaks only
     if [[ "$COMP_WORDBREAKS" == *:* && "$current" == *:* ]]; then
         before="${{current%"${{current##*:}}"}}"
         COMPREPLY=("${{COMPREPLY[@]#"$before"}}")
     fi
+}}
+_container_names() {{  # SUFFIX KIND: the names that fit; compgen -W would expand what is in them
+    local name
+    while IFS= read -r name; do
+        if [[ "$name" == "$current"* ]]; then COMPREPLY+=("$name$1"); fi
+    done < <(_container_words "$2")
 }}
 _container_files() {{
     local IFS=$'\\n'
@@ -104,7 +110,7 @@ _container_files() {{
 _container_paths() {{  # KIND: names of a kind with a colon, else files
     [[ "$current" != *:* ]] || return 0
     if [[ "$current" != */* && "$current" != .* ]]; then
-        COMPREPLY=($(compgen -S : -W "$(_container_words "$1")" -- "$current"))
+        _container_names : "$1"
     fi
     if [[ ${{#COMPREPLY[@]}} -gt 0 ]]; then compopt -o nospace; else _container_files; fi
 }}

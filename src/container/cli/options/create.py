@@ -8,6 +8,7 @@ from container.cli import logger
 from container.cli.options import devices, fetch, labels, mounts, networks, platform, ports, process, security, size
 from container.cli.spec import Argument, Option, Values, flag
 from container.errors import ContainerError, not_found
+from container.model.cpus import MINIMUM_QUOTA, PERIOD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,16 +19,12 @@ RESOURCE, MANAGEMENT = "RESOURCE OPTIONS", "MANAGEMENT OPTIONS"
 RUNTIME = "container-runtime-linux"
 
 
-CPU_PERIOD = 100_000  # a CPU is that many microseconds of CPU time in as many of time
-MINIMUM_QUOTA = 1000
-
-
 def _cpu_quota(text: str) -> int:
     """Microseconds of CPU time in 100000 for a decimal number of CPUs."""
     whole, _, fraction = text.partition(".")
     if not (whole + fraction).isascii() or not (whole + fraction).isdigit():
         raise ValueError("expected a number, as 2 or 1.5")
-    quota = int(whole or "0") * CPU_PERIOD + int(fraction[:5].ljust(5, "0"))
+    quota = int(whole or "0") * PERIOD + int(fraction[:5].ljust(5, "0"))
     if quota < MINIMUM_QUOTA:
         raise ValueError("must be at least 0.01")
     return quota
@@ -172,8 +169,8 @@ def request(values: Values) -> dict[str, Any]:
     }
     optional = {
         "id": values.name,
-        "cpus": None if values.cpus is None else -(-values.cpus // CPU_PERIOD),
-        "cpuQuota": values.cpus if values.cpus is not None and values.cpus % CPU_PERIOD else None,
+        "cpus": None if values.cpus is None else -(-values.cpus // PERIOD),
+        "cpuQuota": values.cpus if values.cpus is not None and values.cpus % PERIOD else None,
         "storage": None if values.storage is None else size.parse_size(values.storage),
         "memoryInBytes": None if values.memory is None else size.parse_memory(values.memory),
         "networks": networks.parse_networks(values.network),

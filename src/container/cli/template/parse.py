@@ -244,7 +244,9 @@ def _call(value: Any, arguments: list[Any]) -> Any:
         return heading
     try:
         return value.call(*arguments)
-    except (TypeError, AttributeError, IndexError) as error:
+    except TemplateError:
+        raise
+    except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
         if not arguments:
             raise TemplateError(NO_ARGUMENT) from error
         shown = " ".join(show(argument) for argument in arguments)

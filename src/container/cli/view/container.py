@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 from container.cli import ages
 from container.cli.template.values import Method, Record
 from container.model import reference
+from container.model.ids import is_generated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_GENERATED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHORT_ID = 12
 STATES = {"stopped": "exited", "unknown": "dead"}  # docker's words for ours
 
 
 def short_id(id: str) -> str:
     """The first characters of an id that was generated; a name is left whole."""
-    return id[:SHORT_ID] if _GENERATED.fullmatch(id) else id
+    return id[:SHORT_ID] if is_generated(id) else id
 
 
 def state(snapshot: dict[str, Any]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from container.cli.template.values import Record, Strings
 from container.cli.view import container as line
+from container.model.cpus import PERIOD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"  # docker's date for what has not been
-CPU_PERIOD, NANO = 100_000, 1_000_000_000
+NANO = 1_000_000_000
 
 
 def container(snapshot: dict[str, Any]) -> Record:
@@ -76,7 +77,7 @@ def _host_config(configuration: dict[str, Any]) -> dict[str, Any]:
         "CapAdd": configuration.get("capAdd", []),
         "CapDrop": configuration.get("capDrop", []),
         "Memory": resources["memoryInBytes"],
-        "NanoCpus": resources.get("cpuQuota", resources["cpus"] * CPU_PERIOD) * (NANO // CPU_PERIOD),
+        "NanoCpus": resources.get("cpuQuota", resources["cpus"] * PERIOD) * (NANO // PERIOD),
         "NetworkMode": networks[0]["network"] if networks else "none",
         "PortBindings": _bindings(configuration),
         "ReadonlyRootfs": configuration.get("readOnly", False),

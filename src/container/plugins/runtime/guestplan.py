@@ -6,6 +6,7 @@ from dataclasses import replace
 from container.guest.spec import ContainerSpec, FileSpec, InterfaceSpec, RootfsSpec, RouteSpec
 from container.model import capabilities
 from container.model.container import ContainerConfiguration
+from container.model.cpus import PERIOD
 from container.model.launch import Launch
 from container.model.mount import Mount
 from container.model.network import Attachment
@@ -15,7 +16,6 @@ from container.plugins.runtime.sockets import SSH_SOCKET, Forward
 from container.vm.spec import card_address
 
 HOST_GATEWAY = "host-gateway"
-CPU_PERIOD = 100_000  # microseconds, cpu.max of cgroup v2
 SYSCTLS = {
     "vm.overcommit_memory": "1",
     "vm.max_map_count": "262144",
@@ -108,7 +108,7 @@ def container(configuration: ContainerConfiguration, forwards: Sequence[Forward]
         sysctls=SYSCTLS | configuration.sysctls,
         shm_size=configuration.shm_size,
         memory_max=configuration.resources.memory_in_bytes,
-        cpu_quota=configuration.resources.cpu_quota or configuration.resources.cpus * CPU_PERIOD,
+        cpu_quota=configuration.resources.cpu_quota or configuration.resources.cpus * PERIOD,
         read_only=configuration.read_only,
         use_init=configuration.use_init,
         devices=configuration.devices,
