@@ -12,6 +12,14 @@ SUN_PATH_MAX = 107
 SOCKETS_RECORD = "sockets.json"  # in a bundle: sockets of the host that a run published
 
 
+def usual_app_root() -> str:
+    """Where this user's system has its data, unless it is told otherwise."""
+    if os.getuid() == 0:
+        return "/var/lib/container"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local/share")
+    return os.path.join(data, "container")
+
+
 def network_service(plugin: str, network: str) -> str:
     """Service name of the helper of one network."""
     return f"{NETWORK_PREFIX}{plugin}.{network}"
@@ -41,12 +49,11 @@ class Roots:
         env, uid = os.environ, os.getuid()
         home = os.path.expanduser("~")
         if uid == 0:
-            app, run = "/var/lib/container", "/run/container"
+            run = "/run/container"
         else:
-            app = os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local/share"), "container")
             runtime = env.get("XDG_RUNTIME_DIR")
             run = os.path.join(runtime, "container") if runtime else f"/tmp/container-{uid}"
-        app = env.get("CONTAINER_APP_ROOT") or app
+        app = env.get("CONTAINER_APP_ROOT") or usual_app_root()
         install = env.get("CONTAINER_INSTALL_ROOT") or sys.prefix
         config_home = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
         return cls(

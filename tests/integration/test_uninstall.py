@@ -55,7 +55,9 @@ def test_everything_goes_and_nothing_else(fresh: System) -> None:
     assert PROGRAM in said
     assert settle(fresh.processes, lambda found: not found, timeout=10) == {}
     (app / "own notes").unlink()
-    as_owners(fresh, f"mkdir -p {app}/networks/left")  # as by one that was interrupted
+    as_owners(fresh, f"mkdir -p {app}/networks/left")
+    assert "nothing in this directory shows" in fresh.run("system", "uninstall", "-y", check=False).stderr
+    as_owners(fresh, f"touch {app}/.uninstall")  # as by one that was interrupted
     assert f"Removed {app}" in fresh.run("system", "uninstall", "-y").stdout
     assert not app.exists()
     again = fresh.run("system", "uninstall", "-y").stdout

@@ -63,3 +63,13 @@ def test_settings_that_changed_since_the_start_are_told(system: FakeSystem) -> N
         system.run("system", "start").stderr
     )
     assert not (system.root / "app" / "config").exists()
+
+
+def test_a_start_with_another_app_root_says_that_alone(system: FakeSystem) -> None:
+    system.serve(paths.SUPERVISOR)
+    system.answers["System.Ping"] = {"health": HEALTH | {"appRoot": "/elsewhere"}}
+    said = system.run("system", "start", "-a", str(system.root / "app"))
+    assert (said.stdout, said.returncode) == ("", 1)
+    assert said.stderr == (
+        "Error: the system already runs with the app root /elsewhere; stop it first: container system stop\n"
+    )

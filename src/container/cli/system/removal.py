@@ -7,10 +7,12 @@ where files of his subordinate ids (subuid(5)) are his own.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
 import subprocess
+from contextlib import suppress
 
 from container.errors import ContainerError, ErrorCode, internal
 from container.linux.subids import AS_OWNERS
@@ -19,12 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MARK = ".uninstall"  # in an app root whose removal began
 APP = re.compile(
     r"containers|images|volumes|networks|kernels|cache|logs|config|accelerator\.json"
-    r"|\.probe-.*|\.accelerator\.json\..*\.tmp"  # of what was killed
+    r"|\.probe-.*|\.accelerator\.json\..*\.tmp|" + re.escape(MARK)  # of what was killed
 )
 RUN = re.compile(r"io\.container\..*|supervisor\..*|launch\.lock|networks")
 LOG = re.compile(r"io\.container\..*\.log(\.1)?")
+# What shows that a system used an app root: each start leaves some of them.
+EVIDENCE = (MARK, "accelerator.json", "networks/default/entity.json", "logs/io.container.*.log")
 MOUNTS = "/proc/self/mountinfo"
 _ESCAPE = re.compile(r"\\([0-7]{3})")  # proc_pid_mountinfo(5)
 
@@ -38,6 +43,7 @@ class Root:
     def __init__(self, path: str, made: re.Pattern[str]) -> None:
         self.path = path
         self.made = made
+        check_owner(path)  # before a link is followed
         self.real = os.path.realpath(path)
         self.ours: list[str] = []
         self.others: list[str] = []
@@ -46,7 +52,7 @@ class Root:
         self._check()
         for name in sorted(os.listdir(self.real)):
             found = os.path.join(self.real, name)
-            ours = made.fullmatch(name) or stat.S_ISSOCK(os.lstat(found).st_mode)
+            ours = made.fullmatch(name) or (made is RUN and stat.S_ISSOCK(os.lstat(found).st_mode))
             (self.ours if ours else self.others).append(found)
 
     def _check(self) -> None:
@@ -62,17 +68,40 @@ class Root:
                     f"unmount it first: sudo umount {mount}"
                 )
 
-    def exists(self) -> bool:
-        """Whether there is anything of it."""
-        return os.path.lexists(self.path)
+    def check_system(self) -> None:
+        """Raise ContainerError(invalidState) when no system ever used this app root: `images` may be anybody's."""
+        if self.ours and not any(glob.glob(each, root_dir=self.real) for each in EVIDENCE):
+            raise _refused(
+                f"cannot remove the system in {self.path}: nothing in this directory shows that a system used it; "
+                f"if one did, start it there first: container system start --app-root {self.path}"
+            )
 
-    def close(self) -> None:
-        """Remove the directory when it is empty, and the link that led to it."""
-        for path, remove in ((self.real, os.rmdir), (self.path, _unlink_link)):
+    def remove(self) -> None:
+        """Remove `ours`, the directory when it is empty then, and the link that led to it.
+
+        The mark of an app root goes last: it lets the next removal complete one that was interrupted.
+        Raises ContainerError(internal) when something stays.
+        """
+        mark = os.path.join(self.real, MARK)
+        marked = self.made is APP and bool(self.ours)
+        if marked:
+            with suppress(OSError):  # there already, or the disk has no room even for a name: removing makes some
+                os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        remove([path for path in self.ours if path != mark])
+        if marked:
+            remove([mark])
+        for path, unlink in ((self.real, os.rmdir), (self.path, _unlink_link)):
             try:
-                remove(path)
+                unlink(path)
             except OSError:  # something else is in it, or it is a mount
                 return
+
+
+def check_owner(path: str) -> None:
+    """Raise ContainerError(invalidState) for a directory, or a link to one, that another user laid there."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if os.lstat(os.path.abspath(path)).st_uid not in (0, os.getuid()):
+            raise _refused(f"cannot remove the system in {path}: this path belongs to another user")
 
 
 def size(paths: Iterable[str]) -> int:

@@ -55,6 +55,7 @@ def run(values: Values) -> int:
     """Start the supervisor and the API server, wait until they serve, see to a kernel, tell of the accelerator."""
     roots = _roots(values)
     health = _running(roots)
+    already = health is not None
     if health is None:
         config.install_user_config(roots)
         logger.info("Launching container-apiserver...")
@@ -65,13 +66,13 @@ def run(values: Values) -> int:
             health = client.ping(float(values.timeout))
         except ContainerError as error:
             raise internal(f"failed to get a response from apiserver: {error.describe()}") from error
-    else:
-        logger.info(ALREADY)
-        if config.is_outdated(roots):
-            logger.info(f"{OUTDATED}: {roots.config}")
     if os.path.realpath(health["appRoot"]) != os.path.realpath(roots.app):
         text = f"the system already runs with the app root {health['appRoot']}; stop it first: container system stop"
         raise ContainerError(ErrorCode.INVALID_STATE, text)
+    if already:
+        logger.info(ALREADY)
+        if config.is_outdated(roots):
+            logger.info(f"{OUTDATED}: {roots.config}")
     if _provide_kernel(values.kernel_install):
         _tell_accelerator()
     return 0

@@ -9,7 +9,7 @@ from container.cli import client, logger, output, sizes
 from container.cli.spec import Command, Option, Values, flag
 from container.cli.system import question, removal, stop
 from container.errors import ContainerError, ErrorCode
-from container.paths import Roots
+from container.paths import Roots, usual_app_root
 from container.supervisor import launch
 
 TYPE_CHECKING = False
@@ -23,14 +23,16 @@ RECORD = "supervisor.services"  # of a supervisor that was killed, in the run ro
 
 def run(values: Values) -> int:
     """Say what goes, ask, stop the system and remove all that it left; say what remains."""
-    standard = not os.environ.get("CONTAINER_APP_ROOT") and values.app_root is None
     roots = _roots(values)
     _check_stopped(values.force)
     places = [removal.Root(roots.app, removal.APP), removal.Root(roots.run, removal.RUN)]
+    usual = os.path.realpath(roots.app) == os.path.realpath(usual_app_root())
+    if not usual:
+        places[0].check_system()
     if os.path.realpath(roots.log) not in places[0].ours:
         places.append(removal.Root(roots.log, removal.LOG))
     logins = os.path.join(os.path.dirname(roots.config), LOGINS)
-    files = [logins] if standard and os.path.isfile(logins) else []  # those of other roots may belong to another system
+    files = [logins] if usual and os.path.isfile(logins) else []  # those of other roots may belong to another system
     going = [*(place for place in places if place.ours), *files]
     if not going:
         output.line(f"There is nothing to remove in {roots.app} and {roots.run}.")
@@ -55,6 +57,7 @@ def _roots(values: Values) -> Roots:
         if path is not None:
             os.environ[f"CONTAINER_{name.upper()}_ROOT"] = os.path.abspath(path)
     roots = Roots.from_environment()
+    removal.check_owner(roots.run)  # before anything is believed that is said there
     try:
         health = client.ping() if launch.is_running(roots) else None
     except ContainerError:
@@ -82,7 +85,9 @@ def _check_stopped(force: bool) -> None:
 def _plan(roots: Roots, places: list[Root], files: list[str]) -> list[str]:
     counts = f"{_count(roots, 'container')}, {_count(roots, 'volume')}"
     lines = [f"This will remove the system, with {counts} and all images, for good:"]
-    lines += [f"  - {place.path} ({sizes.decimal(removal.size(place.ours), '0 B')})" for place in places if place.ours]
+    for place in (each for each in places if each.ours):
+        names = ", ".join(os.path.basename(path) for path in place.ours)
+        lines.append(f"  - {place.path} ({sizes.decimal(removal.size(place.ours), '0 B')}): {names}")
     return lines + [f"  - {file} (logins to registries)" for file in files]
 
 
@@ -97,19 +102,19 @@ def _count(roots: Roots, noun: str) -> str:
 
 def _check_ended(roots: Roots) -> None:
     """Raise ContainerError(invalidState) when services still use the app root: those of another run root."""
-    app = f"CONTAINER_APP_ROOT={roots.app}".encode()
+    app = os.path.realpath(roots.app)
     for pid in (name for name in os.listdir("/proc") if name.isdigit()):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().decode(errors="replace").split("\0")
             with open(f"/proc/{pid}/environ", "rb") as file:
-                variables = file.read().split(b"\0")
+                variables = dict(each.partition("=")[::2] for each in os.fsdecode(file.read()).split("\0"))
         except OSError:
             continue
-        if app in variables and any(word.startswith(SERVICES) for word in words):
-            runs = next((each for each in variables if each.startswith(b"CONTAINER_RUN_ROOT=")), b"")
+        used = variables.get("CONTAINER_APP_ROOT")
+        if used and any(word.startswith(SERVICES) for word in words) and os.path.realpath(used) == app:
             text = f"cannot remove {roots.app}: a service of it still runs (process {pid})"
-            hint = f"stop it first: {os.fsdecode(runs)} container system stop"
+            hint = f"stop it first: CONTAINER_RUN_ROOT={variables.get('CONTAINER_RUN_ROOT', '')} container system stop"
             raise ContainerError(ErrorCode.INVALID_STATE, f"{text}; {hint}")
 
 
@@ -119,8 +124,7 @@ def _remove(places: list[Root], files: list[str]) -> int:
     for place in places:
         again = removal.Root(place.path, place.made)  # stopping made and removed files
         size = removal.size(again.ours) if again.ours else 0
-        removal.remove(again.ours)
-        again.close()
+        again.remove()
         if place.ours:
             output.line(f"Removed {place.path} ({sizes.decimal(size, '0 B')})")
         freed += size
