@@ -21,8 +21,7 @@ class Monitor:
     def __init__(self, sock: socket.socket, name: str) -> None:
         self._sock: socket.socket | None = sock
         self._name = name
-        self._client: QMPClient | None = None
-        self._connecting = asyncio.Lock()
+        self._connection: asyncio.Task[QMPClient] | None = None
 
     async def execute(
         self, command: str, arguments: Mapping[str, object] | None = None, *, timeout: float = 10.0
@@ -50,15 +49,15 @@ class Monitor:
     async def events(self, *names: str) -> "AsyncIterator[AsyncIterator[Message]]":
         """The events of these names from now on. Raises as `execute`."""
         await self.execute("query-status")  # connects
-        assert self._client is not None
-        with self._client.listener(names) as listener:
+        client = await self._connected()
+        with client.listener(names) as listener:
             yield aiter(listener)
 
     async def send(self, fd: int, name: str) -> None:
         """Give QEMU a copy of a descriptor, which commands may call `name`. Raises as `execute`."""
         await self.execute("query-status")
-        assert self._client is not None
-        self._client.send_fd_scm(fd)
+        client = await self._connected()
+        client.send_fd_scm(fd)
         await self.execute("getfd", {"fdname": name})
 
     async def keep_going(self, pause: float) -> None:
@@ -68,8 +67,8 @@ class Monitor:
         """
         with contextlib.suppress(ContainerError):
             await self.execute("query-status")
-            assert self._client is not None
-            with self._client.listener("STOP") as stops:
+            client = await self._connected()
+            with client.listener("STOP") as stops:
                 await self._keep_going(pause, stops)
 
     async def _keep_going(self, pause: float, stops: "EventListener") -> None:
@@ -91,32 +90,43 @@ class Monitor:
 
     async def close(self) -> None:
         """Hang up; QEMU does not mind."""
-        client, self._client = self._client, None
-        sock, self._sock = self._sock, None
+        connection, self._connection = self._connection, None
         try:
-            if client is not None:
-                await _disconnect(client)
+            if connection is not None:
+                connection.cancel()
+                await asyncio.wait([connection])
+                if not connection.cancelled() and connection.exception() is None:
+                    await _disconnect(connection.result())
         finally:
-            if sock is not None:
-                sock.close()
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
 
     async def _connected(self) -> "QMPClient":
+        """The client. Whoever asks first may give up: there is one socket, and others need it after him."""
+        if self._connection is None:
+            self._connection = asyncio.create_task(self._connect())
+        connection = self._connection
+        if not connection.done():
+            await asyncio.wait([connection])
+        if connection.cancelled():
+            raise EOFError("closed")
+        return connection.result()
+
+    async def _connect(self) -> "QMPClient":
         from qemu.qmp import QMPClient
 
-        async with self._connecting:
-            if self._client is None:
-                if self._sock is None:
-                    raise EOFError("closed")
-                sock, self._sock = self._sock, None  # from here on the client's transport closes it
-                client = QMPClient(self._name)
-                client.logger.disabled = True  # what goes wrong is raised
-                try:
-                    await client.connect(sock)
-                except BaseException:
-                    sock.close()
-                    raise
-                self._client = client
-            return self._client
+        if self._sock is None:
+            raise EOFError("closed")
+        sock, self._sock = self._sock, None  # from here on the client's transport closes it
+        client = QMPClient(self._name)
+        client.logger.disabled = True  # what goes wrong is raised
+        try:
+            await client.connect(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return client
 
 
 async def _disconnect(client: "QMPClient") -> None:
