@@ -117,7 +117,7 @@ class VirtualMachine:
         scope, inside = asyncio.timeout(limit), True
 
         def stop(_: "asyncio.Future[int]") -> None:
-            if inside:
+            if inside and not scope.expired():
                 scope.reschedule(loop.time())
 
         try:

@@ -73,6 +73,8 @@ class Watchdog:
             if not self._scope.expired():
                 raise
             raise Stalled(self._reason) from error
+        finally:
+            self.stop()
 
     async def _watch(self) -> None:
         self._reason = await self._stalled()

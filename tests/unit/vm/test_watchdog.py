@@ -125,6 +125,19 @@ async def test_what_the_start_raises_comes_through(machine: Machine) -> None:
         await Watchdog(machine, None, restored=True).over(fail())  # type: ignore[arg-type]
 
 
+async def test_a_start_that_failed_is_watched_no_longer(machine: Machine) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0.05)
+        raise ValueError
+
+    dog = Watchdog(machine, None, restored=True)  # type: ignore[arg-type]
+    task = dog.start(asyncio.get_running_loop())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^$"):
+        await dog.over(fail())
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 async def test_nothing_is_watched_once_the_start_is_over(machine: Machine) -> None:
     dog = Watchdog(machine, None, restored=True)  # type: ignore[arg-type]
     dog.start(asyncio.get_running_loop())  # type: ignore[arg-type]

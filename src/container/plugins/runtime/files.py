@@ -50,7 +50,8 @@ class Transfers:
     def interrupt(self) -> None:
         """End all: a container whose files are being read cannot write, and so cannot end."""
         for scope in self._scopes:
-            scope.reschedule(asyncio.get_running_loop().time())
+            if not scope.expired():
+                scope.reschedule(asyncio.get_running_loop().time())
 
 
 class Reader:
