@@ -17,6 +17,7 @@ from container.vm.spec import VMSpec
 _PREFIX = "pace-"
 _KEPT = 16  # shapes
 _WEIGHT = 0.25  # of the latest start
+_STALLS = 2  # in a row, of starts from one saved machine: then it seems to be at fault
 _NOTABLE = 0.2  # share by which a figure must have changed to be written down
 
 _log = logging.getLogger(__name__)
@@ -63,10 +64,12 @@ class Pace:
         value = self._kept.get("stalls")
         return value if isinstance(value, int) else 0
 
-    def stalled(self) -> int:
-        """A restored start hung; how many have now, in a row."""
-        self._write({"stalls": self._stalls + 1})
-        return self._stalls
+    def stalled(self) -> bool:
+        """A restored start hung. True: the saved machine is to be dropped; the next one's are counted anew."""
+        stalls = self._stalls + 1
+        enough = stalls >= _STALLS
+        self._write({"stalls": 0 if enough else stalls})
+        return enough
 
     def _write(self, change: dict[str, float]) -> None:
         self._kept |= change

@@ -41,8 +41,6 @@ EXECS_DEADLINE = 2.0
 SHUTDOWN_DEADLINE = 5.0
 POWER_OFF_DEADLINE = 1.0
 
-STALLS = 2  # in a row, of starts from one saved machine: then it seems to be at fault
-
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +135,7 @@ class Life:
                 await self._power(resources, saved, pace)
             except ContainerError as error:
                 if self._restored and isinstance(error, Stalled):
-                    if pace.stalled() >= STALLS:
+                    if pace.stalled():
                         saved.drop()
                 elif self._restored and not self._answered:
                     saved.discard()
