@@ -107,6 +107,7 @@ class Life:
 
     async def _start_and_follow(self) -> None:
         """The run, whose start is made once more, from a boot, when it hangs or cannot be restored."""
+        disposable = self._launch.configuration.auto_remove and not upper.exists(self._bundle)
         try:
             await self._attempt(restore=True)
         except ContainerError as error:
@@ -114,6 +115,8 @@ class Life:
                 raise
             _log.warning("%s: its start is repeated, from a boot: %s", self._launch.configuration.id, error.describe())
             self._timeline.mark("start repeated")
+            if disposable:
+                upper.discard(self._bundle)  # no journal recovers what the machine had written when it was killed
             self._become(Booting(self._launch, attempt=2))
             await self._attempt(restore=False)
 

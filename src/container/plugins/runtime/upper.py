@@ -48,6 +48,20 @@ def ensure(bundle: str, cache: str, size: int | None = None, *, once: bool = Fal
     return path
 
 
+def exists(bundle: str) -> bool:
+    """Whether an earlier start has made the bundle's disk."""
+    return os.path.exists(os.path.join(bundle, NAME))
+
+
+def discard(bundle: str) -> None:
+    """Remove the disk and what is on it: the next start makes a new one. Raises ContainerError."""
+    path = os.path.join(bundle, NAME)
+    try:
+        _unlink(path)
+    except OSError as error:
+        raise internal(f"cannot remove the container's disk {path}: {os_reason(error)}") from error
+
+
 async def trim(guest: "GuestClient", bundle: str, *, timeout: float) -> None:
     """Give back what a machine that was killed left allocated; what files give up goes at once (`discard`).
 

@@ -16,7 +16,7 @@ from container.guest.process import GuestError
 from container.model.container import ContainerState
 from container.model.port import PublishPort
 from container.model.process import WindowSize
-from container.plugins.runtime import pulse
+from container.plugins.runtime import pulse, upper
 from container.plugins.runtime import service as service_module
 from container.plugins.runtime.attachment import Attachment
 from container.plugins.runtime.service import RuntimeService
@@ -491,6 +491,33 @@ async def test_a_start_that_hangs_is_repeated_once_and_the_caller_sees_a_normal_
     events = await task
     assert [bool(event.progress) for event in events] == [True, False, False]
     assert codes(events) == [7]
+
+
+@pytest.mark.parametrize(
+    ("removed", "earlier", "kept"), [(True, False, False), (True, True, True), (False, False, True)]
+)
+async def test_a_repeated_start_has_a_new_disk_when_the_first_made_one_without_a_journal(
+    box, impatient, monkeypatch, removed, earlier, kept
+):
+    disk = os.path.join(box.bundle, upper.NAME)
+    found = []
+
+    def ensure(*_arguments, **_options):
+        found.append(os.path.exists(disk))
+        with open(disk, "ab"):
+            return disk
+
+    monkeypatch.setattr(upper, "ensure", ensure)
+    if earlier:
+        ensure()
+    box.guest.booted.clear()
+    task = box.begin(launch(auto_remove=removed))
+    await statuses(box, lambda status: status.start_attempt == 2)
+    box.guest.booted.set()
+    await box.until(ContainerState.RUNNING)
+    assert found[-2:] == [earlier, kept]
+    box.init.exit(0)
+    await task
 
 
 async def test_a_start_that_hangs_twice_fails_and_says_what_was_seen(box, impatient):

@@ -105,3 +105,16 @@ def test_every_other_disk_has_a_journal(bundle, cache, tmp_path):
 def features(path):
     shown = subprocess.run(["/sbin/dumpe2fs", "-h", path], capture_output=True, text=True, check=True).stdout
     return next(line for line in shown.splitlines() if line.startswith("Filesystem features"))
+
+
+def test_a_disk_that_was_discarded_is_made_anew(bundle, cache):
+    assert not upper.exists(bundle)
+    upper.discard(bundle)
+    path = upper.ensure(bundle, cache, 64 * MEGABYTE, once=True)
+    assert upper.exists(bundle)
+    with open(path, "r+b") as file:
+        file.write(b"x" * MEGABYTE)
+    upper.discard(bundle)
+    assert not upper.exists(bundle)
+    upper.ensure(bundle, cache, 64 * MEGABYTE, once=True)
+    assert subprocess.run(["/sbin/e2fsck", "-f", "-n", path], capture_output=True).returncode == 0
