@@ -202,7 +202,7 @@ class Life:
             if self._forwards or resources.sockets is not None:
                 relaying = sockets.relay(guest, resources.sockets, self._forwards, self._group)
                 await stack.enter_async_context(relaying)
-            if self._storage is not None:
+            if self._storage is not None and self._storage.may_fill:
                 watchdog.longest = plan.FIRST_USE_DEADLINE  # a volume that is filled is written back in silence
             running = await self._start_init(guest, resources.attached, log.write)
             watchdog.stop()

@@ -49,6 +49,11 @@ class Storage:
     servers: list[FileServer] = field(default_factory=list)
     directories: dict[str, str] = field(default_factory=dict)  # volumes that other containers may have too, by name
 
+    @property
+    def may_fill(self) -> bool:
+        """Whether the agent fills a volume from the image when it finds it empty."""
+        return any(mount.detail.get("populate") for mount in self.mounts)
+
     def handed_over(self) -> None:
         """QEMU runs."""
         for server in self.servers:

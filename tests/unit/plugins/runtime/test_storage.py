@@ -82,3 +82,14 @@ def test_what_must_be_written_to_before_it_is_read_only(tmp_path: Path) -> None:
     assert found == [mount("new", format="ext4"), mount("empty"), mount("half", "z")]
     assert unprepared([mount("empty", "ro"), mount("empty"), mount("half", "ro", "nocopy")]) == []
     assert unprepared([Mount("virtiofs", str(tmp_path / "empty"), "/x", ["ro"])]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "filled"),
+    [("volume", [], True), ("volume", ["nocopy"], False), ("virtiofs", [], False), ("tmpfs", [], False)],
+)
+async def test_only_volumes_may_be_filled(tmp_path: Path, kind: str, options: list[str], filled: bool) -> None:
+    (tmp_path / "data").mkdir()
+    mount = Mount(kind, str(tmp_path / "data"), "/data", options, {"name": "v", "format": "directory"})
+    async with storage.attach(launch(mounts=[mount]).configuration, str(tmp_path)) as attached:
+        assert attached.may_fill is filled
