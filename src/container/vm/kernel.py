@@ -60,9 +60,11 @@ class KernelStore:
         """
         found = image.read(path)
         _check_architecture(found, path, architecture)
-        for kernel in self._installed():
-            if kernel.architecture == architecture and kernel.release == found.release:
-                return Kernel(os.path.abspath(path), architecture, found.release, kernel.modules)
+        for directory in self._directories():
+            record = self._record(directory)
+            if record.get("architecture") == architecture and record.get("release") == found.release:
+                lender = self._kernel(os.path.join(directory, _IMAGE), architecture)
+                return Kernel(os.path.abspath(path), architecture, found.release, lender.modules)
         return Kernel(os.path.abspath(path), architecture, found.release)
 
     def install(self, binary: str, modules_directory: str | None, architecture: str, *, force: bool = False) -> Kernel:
@@ -97,16 +99,17 @@ class KernelStore:
 
     def installed(self) -> dict[str, bool]:
         """Directories of the installed kernels, and whether a kernel is the default of its architecture."""
-        found = [os.path.dirname(kernel.path) for kernel in self._installed()]
         defaults = set()
         for architecture in ARCHITECTURES:
             with contextlib.suppress(OSError):
                 defaults.add(os.path.realpath(self._link(architecture)))
+        found = self._directories()
         return {directory: os.path.realpath(os.path.join(directory, _IMAGE)) in defaults for directory in found}
 
     def remove(self, directory: str) -> None:
         """Remove an installed kernel, unless it became a default meanwhile. Raises ContainerError."""
         with _translated(f"cannot remove the kernel {directory}"), locks.locked(os.path.join(self.directory, ".lock")):
+            self._sweep()
             if self.installed().get(directory) is False:
                 condemned = os.path.join(self.directory, f"{_PARTIAL}{os.path.basename(directory)}")
                 os.rename(directory, condemned)
@@ -150,13 +153,13 @@ class KernelStore:
             raise internal(f"the record {path} is not a JSON object")
         return record
 
-    def _installed(self) -> Iterator[Kernel]:
+    def _directories(self) -> Iterator[str]:
+        """Those of the installed kernels, whatever their records say."""
         with contextlib.suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.directory)):
-                path = os.path.join(self.directory, name, _IMAGE)
-                if not name.startswith(".") and os.path.isfile(path):
-                    record = self._record(os.path.dirname(path))
-                    yield self._kernel(path, str(record.get("architecture")))
+                directory = os.path.join(self.directory, name)
+                if not name.startswith(".") and os.path.isfile(os.path.join(directory, _IMAGE)):
+                    yield directory
 
     def _place(self, target: str, found: image.KernelImage, chosen: list[modules.Module], source: str | None) -> None:
         partial = tempfile.mkdtemp(prefix=_PARTIAL, dir=self.directory)

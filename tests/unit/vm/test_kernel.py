@@ -130,3 +130,27 @@ def test_a_kernel_by_path_borrows_the_modules_of_its_release(
     assert (found.path, found.modules) == (binary, installed.modules)
     with pytest.raises(ContainerError, match="kernel file not found at path /nope"):
         store.adhoc("/nope", "amd64")
+
+
+@pytest.fixture
+def old(store: KernelStore, binary: str, tree: str, tmp_path: Path) -> str:
+    """The directory of a kernel that is no default any more."""
+    installed = store.install(binary, tree, "amd64")
+    own = tmp_path / "mine"
+    own.write_bytes(kernels.elf())
+    store.install(str(own), None, "amd64")
+    return os.path.dirname(installed.path)
+
+
+def test_kernels_are_listed_and_removed_whatever_their_records_say(store: KernelStore, old: str) -> None:
+    default = os.path.join(store.directory, "mine")
+    Path(old, "kernel.json").write_text("[")
+    assert store.installed() == {old: False, default: True}
+    store.remove(old)
+    assert store.installed() == {default: True}
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next_one(store: KernelStore, old: str) -> None:
+    Path(store.directory, f".partial-{os.path.basename(old)}", "modules").mkdir(parents=True)
+    store.remove(old)
+    assert [name for name in os.listdir(store.directory) if name.startswith((".p", "vmlinuz"))] == []
