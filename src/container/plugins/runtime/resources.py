@@ -46,7 +46,7 @@ async def acquire(
     ports = _bind_ports(stack, launch, timeline)
     sockets = _bind_sockets(stack, launch, bundle)
     answers = await stack.enter_async_context(network.attach(launch, group))
-    disk, initramfs = await asyncio.to_thread(_make_disks, launch, bundle, cache)
+    disk, initramfs = await asyncio.to_thread(make_disks, launch, bundle, cache)
     timeline.mark("disks ready")
     storage = await _attach_storage(stack, launch, bundle, cache, group)
     if storage is not None:
@@ -79,7 +79,8 @@ def _bind_sockets(stack: contextlib.AsyncExitStack, launch: Launch, bundle: str)
     return stack.enter_context(sockets.bind(published, bundle))
 
 
-def _make_disks(launch: Launch, bundle: str, cache: str) -> tuple[str, str]:
+def make_disks(launch: Launch, bundle: str, cache: str) -> tuple[str, str]:
+    """The paths of the container's disk and of the initramfs. Blocks. Raises ContainerError."""
     return upper.of(launch.configuration, bundle, cache), build(launch.kernel, agent_path(), cache)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from container.errors import ContainerError, ErrorCode
 from container.model.launch import Launch
-from container.plugins.runtime import plan, upper
-from container.vm.initramfs import agent_path, build
+from container.plugins.runtime import plan
+from container.plugins.runtime.resources import make_disks
 from container.vm.qemu import VirtualMachine
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def booting(
     launch: Launch, bundle: str, cache: str, *, log: str, storage: "Storage | None" = None
 ) -> AsyncIterator[VirtualMachine]:
     """Such a machine, for `attend`; its console goes to the bundle's file `log`. Raises ContainerError."""
-    disk, initramfs = await asyncio.to_thread(_make_disks, launch, bundle, cache)
+    disk, initramfs = await asyncio.to_thread(make_disks, launch, bundle, cache)
     configuration = launch.configuration
     resources = replace(configuration.resources, cpus=1, memory_in_bytes=MEMORY)
     alone = replace(launch, configuration=replace(configuration, resources=resources, mounts=[]), networks=[])
@@ -48,10 +48,6 @@ async def attend(
     """Await the boot, then `work`, and shut the machine down. `doing` names it for errors. Raises ContainerError."""
     await vm.guard(_session(vm, work, speed), doing=doing)
     await vm.shutdown(grace=POWER_OFF_DEADLINE)
-
-
-def _make_disks(launch: Launch, bundle: str, cache: str) -> tuple[str, str]:
-    return upper.of(launch.configuration, bundle, cache), build(launch.kernel, agent_path(), cache)
 
 
 async def _session(vm: VirtualMachine, work: "Callable[[GuestClient], Awaitable[None]]", speed: float) -> None:
