@@ -121,7 +121,6 @@ class SystemService:
 
     async def probe(self) -> None:
         """Find out which accelerator works with the default kernel, for `health` and for the first start."""
-        self._decided.clear()
         try:
             await self._probe()
         finally:
