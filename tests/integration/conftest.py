@@ -8,6 +8,17 @@ from support import images, ordinary
 from support.system import System, running_system
 
 
+_ARCHIVES = {"debian_system": images.debian, "postgresql_system": images.postgresql}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the archives that the chosen tests need; on a busy machine that takes longer than any one test may."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if not session.config.option.collectonly:
+        for name in _ARCHIVES.keys() & wanted:
+            _ARCHIVES[name]()
+
+
 def _load(system: System, archive: object) -> None:
     with open(str(archive), "rb") as stream:
         system.run("image", "load", stdin=stream, timeout=300)

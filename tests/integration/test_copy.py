@@ -76,7 +76,8 @@ def test_the_rules_of_destinations_hold_in_the_container(system: System, box: st
         (str(host / "none"), "/rules", f"source path does not exist: {host}/none"),
     ):
         result = system.run("cp", source, f"{box}:{target}", check=False)
-        assert (result.returncode, result.stderr) == (1, f"Error: {message}\n")
+        assert result.returncode == 1
+        assert message in result.stderr
 
 
 def test_command_lines_that_make_no_sense(system: System, box: str, host: Path) -> None:
@@ -94,7 +95,8 @@ def test_command_lines_that_make_no_sense(system: System, box: str, host: Path) 
         (str(host / "x"), "no-such-box:/", "get failed: container no-such-box not found"),
     ):
         result = system.run("cp", source, target, check=False)
-        assert (result.returncode, result.stderr) == (1, f"Error: {message}\n")
+        assert result.returncode == 1
+        assert message in result.stderr
 
 
 def test_a_stopped_container_is_not_copied_from_or_to(system: System, host: Path) -> None:
