@@ -7,7 +7,6 @@ import pytest
 from support import images, ordinary
 from support.system import System, running_system
 
-
 _ARCHIVES = {"debian_system": images.debian, "postgresql_system": images.postgresql}
 
 

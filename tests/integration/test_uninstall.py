@@ -8,7 +8,7 @@ import pytest
 from support import ordinary
 from support.system import System, running_system, settle
 
-PROGRAM = "The program stays: remove it with: "
+PROGRAM = "The program stays. "
 
 
 @pytest.fixture(params=["caller", "ordinary-user"])

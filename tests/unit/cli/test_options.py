@@ -246,6 +246,10 @@ def test_mounts_of_all_kinds(tmp_path: Path) -> None:
         "options": ["ro"],
     }
     assert mounts.parse_mount("type=tmpfs,target=/t,size=1m,mode=1777")["options"] == ["size=1048576", "mode=1777"]
+    tmpfs = mounts.parse_tmpfs("/t:size=1m,mode=1777,noexec")
+    assert (tmpfs["destination"], tmpfs["options"]) == ("/t", ["size=1048576", "mode=1777", "noexec"])
+    with pytest.raises(ContainerError, match="unknown option huge=always"):
+        mounts.parse_tmpfs("/t:huge=always")
     assert mounts.parse_mount("type=volume,target=/t")["type"] == {"volume": {}}
     options = f"type=bind,src={tmp_path},dst=/data,inotify,uid=1000,gid=5"
     assert mounts.parse_mount(options)["options"] == ["inotify", "uid=1000", "gid=5"]

@@ -122,7 +122,7 @@ MANAGEMENT_OPTIONS = [
     _one("runtime", "--runtime", "Runtime plugin of the container", "runtime", default=RUNTIME),
     _flag("ssh", "--ssh", "Forward the ssh agent"),
     _one("shm_size", "--shm-size", "Size of /dev/shm", "size", unset="64m"),
-    _many("tmpfs", "--tmpfs", "Mount a tmpfs", "path"),
+    _many("tmpfs", "--tmpfs", "Mount a tmpfs, path[:size=64m,mode=1777,ro,noexec…]", "path"),
     _many("volume", "-v, --volume", "Mount a volume or a path of the host", "volume"),
     _flag("virtualization", "--virtualization", "Allow virtual machines in the container", hidden=True),
 ]

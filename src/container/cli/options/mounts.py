@@ -17,12 +17,13 @@ SOURCE = ("source", "src")
 TARGET = ("target", "destination", "dst")
 FLAGS = ("readonly", "ro")
 IDS = ("uid", "gid")  # of binds: who the source's owner is inside
+TMPFS_FLAGS = ("ro", "rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev")
 KEYS = ("type", *SOURCE, *TARGET, *FLAGS, *IDS, "size", "mode")
 
 
 def parse_mounts(volumes: list[str], mounts: list[str], tmpfs: list[str]) -> list[dict[str, Any]]:
     """All mounts in JSON shape, in the order tmpfs, volumes, mounts; repeats are dropped."""
-    found = [_mount("tmpfs", "tmpfs", path) for path in tmpfs]
+    found = [parse_tmpfs(word) for word in tmpfs]
     found += [parse_volume(word) for word in volumes]
     found += [parse_mount(word) for word in mounts]
     unique: list[dict[str, Any]] = []
@@ -57,6 +58,22 @@ def parse_volume(word: str) -> dict[str, Any]:
     if not os.path.exists(path):
         raise invalid_argument(f"cannot mount {word}: path '{source}' does not exist")
     return _mount("virtiofs", path, rest[0], options)
+
+
+def parse_tmpfs(word: str) -> dict[str, Any]:
+    """`/path[:option,…]`, with docker's options: those of mount(8) and `size=`, `mode=`."""
+    path, _, listed = word.partition(":")
+    options = []
+    for part in filter(None, listed.split(",")):
+        key, _, value = part.partition("=")
+        if part in TMPFS_FLAGS:
+            options.append(part)
+        elif key in ("size", "mode") and value:
+            options.append(_tmpfs_option(key, value, "tmpfs"))
+        else:
+            known = ", ".join(("size=SIZE", "mode=MODE", *TMPFS_FLAGS))
+            raise invalid_argument(f"cannot mount a tmpfs with {word}: unknown option {part}; known are {known}")
+    return _mount("tmpfs", "tmpfs", path, options)
 
 
 def parse_mount(word: str) -> dict[str, Any]:

@@ -145,11 +145,11 @@ def _tell_rest(roots: Roots, places: list[Root], files: list[str]) -> None:
         path = os.path.join(directory, name)
         if os.path.exists(path) and path not in files:
             output.line(f"{path} stays, {what}: remove it with: rm {path}")
-    output.line(f"The program stays: remove it with: {_program()}")
+    output.line(f"The program stays. {_program()}")
 
 
 def _program() -> str:
-    """How the program itself is removed."""
+    """Where the program itself is, or how it is removed."""
     import json
     from importlib import metadata
 
@@ -158,8 +158,8 @@ def _program() -> str:
     except (metadata.PackageNotFoundError, ValueError):
         origin = {}
     if origin.get("dir_info", {}).get("editable"):
-        return f"rm -rf {str(origin['url']).removeprefix('file://')}"
-    return f"{sys.executable} -m pip uninstall container"
+        return f"It runs from the clone {str(origin['url']).removeprefix('file://')}"
+    return f"Remove it with: {sys.executable} -m pip uninstall container"
 
 
 COMMAND = Command(
