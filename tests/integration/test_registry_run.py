@@ -29,9 +29,8 @@ def test_run_pulls_unpacks_and_keeps_an_image(system: System, plain: Registry) -
     result = system.run("run", "--rm", "-m", "256m", "-c", "1", "--network", "none", name, "echo", "pulled")
     try:
         assert result.stdout == "pulled\n"
-        lines = result.stderr.splitlines()
-        assert lines[0].startswith("[1/6] Fetching image")
-        assert lines[-1].startswith("[6/6] Starting container")
+        for line in result.stderr.splitlines():  # what takes under 0.3 s is not shown
+            assert line.startswith("[")
         assert name in system.output("image", "list", "-q").splitlines()
     finally:
         system.run("image", "delete", name)
