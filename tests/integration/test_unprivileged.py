@@ -51,12 +51,13 @@ def test_devices_of_the_host_are_refused_with_the_reason(system: System) -> None
 def test_a_first_process_may_move_within_its_cgroup(system: System) -> None:
     script = (
         "cd /sys/fs/cgroup && mkdir -p own/deep && echo 1 > own/deep/cgroup.procs && "
-        "echo +memory > cgroup.subtree_control && echo +memory > own/cgroup.subtree_control && exec sleep 1000"
+        "echo +memory > cgroup.subtree_control && echo +memory > own/cgroup.subtree_control && "
+        "echo moved && exec sleep 1000"
     )
     name = system.output("run", "-d", *SMALL, "busybox", "sh", "-c", script)
     try:
-        look = ("exec", name, "cat", "/proc/1/cgroup", "/proc/self/cgroup")
-        seen = settle(lambda: system.output(*look), lambda text: text.count("deep") == 2, 20)
+        settle(lambda: system.output("logs", name), lambda text: "moved" in text, 20)
+        seen = system.output("exec", name, "cat", "/proc/1/cgroup", "/proc/self/cgroup")
         assert seen.splitlines() == ["0::/own/deep", "0::/own/deep"]
         with subprocess.Popen(["printf", "moved"], stdout=subprocess.PIPE) as source:
             system.run("exec", "-i", name, "sh", "-c", "cat > /moved", stdin=source.stdout)
