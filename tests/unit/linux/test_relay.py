@@ -293,6 +293,8 @@ def test_clients_are_taken_again_also_while_others_keep_it_busy(lab: Lab) -> Non
             client.recv(1)
 
     with lab.connect(ECHO) as busy:
+        busy.sendall(b"x")
+        assert busy.recv(1) == b"x"  # its descriptors are there before the limit
         talker = threading.Thread(target=talk, args=(busy,))
         talker.start()
         try:
