@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, settings
 from support import ordinary
 from support.durations import Durations
 
-# SIGINT ends the programs that a test starts, also where the tests run in the background of a shell, which ignores it.
+# Signals end the programs that a test starts, also where the tests run in the background of a shell or below nohup(1),
+# which ignore them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # A machine that is busy with something else makes no example wrong.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,11 @@ import pytest
 
 MAKEFILE = Path(__file__).parents[2] / "Makefile"
 KINDS = ("RUN", "BUILD", "DEMO", "TEST")
-# What maintainer scripts do to have a service now or at the next boot (deb-systemd-helper(1p), invoke-rc.d(8)).
-STARTS = re.compile(r"deb-systemd-(invoke|helper)\b.*\b(start|restart|enable|was-enabled)\b|\b(invoke|update)-rc\.d\b")
+# What maintainer scripts do to have a service now or at the next boot (deb-systemd-helper(1p), invoke-rc.d(8)). What a
+# user's own session may start (`--user`) is none of the machine's: ssh-agent's socket in Debian 13's openssh-client.
+STARTS = re.compile(
+    r"deb-systemd-(invoke|helper)\b(?!.* --user\b).*\b(start|restart|enable|was-enabled)\b|\b(invoke|update)-rc\.d\b"
+)
 
 
 def listed(kind: str) -> list[str]:
