@@ -55,6 +55,7 @@ def tar_of(**files: bytes) -> bytes:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(data), 0o4755
+            info.uid, info.gid = os.getuid(), os.getgid()  # others are for root to give
             tar.addfile(info, io.BytesIO(data))
     return stream.getvalue()
 

@@ -17,6 +17,7 @@ from container.model.mount import Mount
 from .conftest import Connect, process
 
 pytestmark = pytest.mark.timeout(60)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 PRETENDED = 10**19  # nanoseconds: guest/include/replay.h has later times, ext4 the latest that it can have
 MARK = ".container-filling"
 
@@ -113,6 +114,7 @@ async def test_a_volume_with_files_is_left_alone(isolated: Connect, filled_root:
     assert os.listdir(target) == ["mine"]
 
 
+@needs_root
 async def test_a_volume_can_be_filled_without_a_container(plain: Connect, filled_root: Path, tmp_path: Path) -> None:
     target = volume(tmp_path, "data")
     async with plain() as guest:
@@ -153,6 +155,7 @@ async def replay(guest: GuestClient, name: str, *pieces: bytes) -> None:
             await asyncio.gather(feeding, return_exceptions=True)
 
 
+@needs_root
 async def test_changes_are_replayed_where_they_happened_and_nowhere_else(
     plain: Connect, busybox_root: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,12 @@ class Registry:
 
     def push(self, source: str, name: str, *options: str) -> str:
         """Have skopeo push `source` (a transport and path) as `name`; returns the reference."""
-        self.skopeo("copy", *options, source, f"docker://{self.host}/{name}", side="dest-")
+        transport, _, path = source.partition(":")
+        with tempfile.TemporaryDirectory() as layout:
+            if transport == "oci-archive":  # skopeo would unpack it with its owners, which only root can
+                subprocess.run(["tar", "-x", "--no-same-owner", "-f", path, "-C", layout], check=True)
+                source = f"oci:{layout}"
+            self.skopeo("copy", *options, source, f"docker://{self.host}/{name}", side="dest-")
         return f"{self.host}/{name}"
 
     def fetch(self, name: str, target: Path, *options: str) -> None:
