@@ -1,6 +1,7 @@
 """Where things live: the roots of one system, and the socket of each service in it."""
 
 import os
+import stat
 import sys
 
 APISERVER = "io.container.apiserver"
@@ -18,6 +19,30 @@ def usual_app_root() -> str:
         return "/var/lib/container"
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local/share")
     return os.path.join(data, "container")
+
+
+def usual_run_root() -> str:
+    """Where this user's sockets are, unless it is told otherwise: in a directory that only this user may change.
+
+    In /tmp, where anybody could make it first, only when there is no other; and when a system of ours runs there.
+    """
+    uid = os.getuid()
+    if uid == 0:
+        return "/run/container"
+    runtimes = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"]
+    found = [os.path.join(path, "container") for path in runtimes if path and _is_own_directory(path)]
+    last = f"/tmp/container-{uid}"
+    if not found or (_is_own_directory(last) and os.path.exists(os.path.join(last, SUPERVISOR))):
+        return last
+    return found[0]
+
+
+def _is_own_directory(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 def network_service(plugin: str, network: str) -> str:
@@ -46,19 +71,14 @@ class Roots:
     @classmethod
     def from_environment(cls) -> "Roots":
         """The roots that this process's environment and user imply."""
-        env, uid = os.environ, os.getuid()
+        env = os.environ
         home = os.path.expanduser("~")
-        if uid == 0:
-            run = "/run/container"
-        else:
-            runtime = env.get("XDG_RUNTIME_DIR")
-            run = os.path.join(runtime, "container") if runtime else f"/tmp/container-{uid}"
         app = env.get("CONTAINER_APP_ROOT") or usual_app_root()
         install = env.get("CONTAINER_INSTALL_ROOT") or sys.prefix
         config_home = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
         return cls(
             app=app,
-            run=env.get("CONTAINER_RUN_ROOT") or run,
+            run=env.get("CONTAINER_RUN_ROOT") or usual_run_root(),
             install=install,
             log=env.get("CONTAINER_LOG_ROOT") or os.path.join(app, "logs"),
             config=os.path.join(config_home, "container", "config.toml"),

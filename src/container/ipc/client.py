@@ -124,7 +124,7 @@ class _Exchange:
         try:
             while True:
                 try:
-                    address.connect(path, sock.connect)
+                    address.connect_service(path, sock)
                 except BlockingIOError:  # the backlog is full; the kernel has no event for room in it
                     await asyncio.sleep(_BACKLOG_FULL_DELAY)
                 else:

@@ -125,7 +125,7 @@ class _Exchange:
         while True:
             self._limit()
             try:
-                return address.connect(self._path, self._sock.connect)
+                return address.connect_service(self._path, self._sock)
             except BlockingIOError:  # the backlog is full; the kernel has no event for room in it
                 sleep(_BACKLOG_FULL_DELAY)
 

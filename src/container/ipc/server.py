@@ -93,7 +93,7 @@ def listen(path: str, service: str) -> socket.socket:
 def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
-            address.connect(path, probe.connect)
+            address.connect_service(path, probe)
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except BlockingIOError:

@@ -51,7 +51,7 @@ def is_running(roots: "Roots") -> bool:
     """Whether the supervisor's socket takes a connection."""
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     try:
-        address.connect(roots.socket(paths.SUPERVISOR), sock.connect)
+        address.connect_service(roots.socket(paths.SUPERVISOR), sock)
     except (FileNotFoundError, ConnectionRefusedError):
         return False
     finally:

@@ -47,7 +47,7 @@ class FakeSystem:
             "CONTAINER_LOG_ROOT": str(root / "log"),
         }
         for name in ("home", "app", "run", "install", "log"):
-            (root / name).mkdir(exist_ok=True)
+            (root / name).mkdir(mode=0o700, exist_ok=True)
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -128,6 +128,18 @@ class FakeSystem:
     def command(self, *words: str) -> list[str]:
         """The argv that runs the CLI."""
         return [sys.executable, "-m", "container.cli.main", *words]
+
+    def install_plugin(self, name: str, abstract: str, script: str) -> Path:
+        """A CLI plugin that the API server knows; its program."""
+        folder = self.root / "install/libexec/container-plugins" / name
+        program = folder / "bin" / name
+        program.parent.mkdir(parents=True)
+        (folder / "config.toml").write_text(f'abstract = "{abstract}"\n')
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        plugin = {"name": name, "abstract": abstract, "program": str(program)}
+        self.answers["System.CLIPlugins"] = {"plugins": [plugin]}
+        return program
 
     def run(self, *words: str, env: dict[str, str] | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run the CLI against this system."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import tomllib
@@ -214,11 +213,7 @@ def test_plugins_without_services(offline: FakeSystem) -> None:
 
 
 def test_a_plugin_takes_over(system: FakeSystem) -> None:
-    program = system.root / "k8s"
-    program.write_text('#!/bin/sh\necho "$0" "$@"\nexit 5\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    plugin = {"name": "k8s", "abstract": "Clusters", "program": str(program)}
-    system.answers["System.CLIPlugins"] = {"plugins": [plugin]}
+    program = system.install_plugin("k8s", "Clusters", 'echo "$0" "$@"; exit 5')
     result = system.run("k8s", "create", "--name", "x")
     assert (result.stdout, result.returncode) == (f"{program} create --name x\n", 5)
     assert f"PLUGINS:\n  {'k8s':<24}Clusters\n" in system.run().stdout

@@ -72,11 +72,7 @@ def test_a_mistyped_command_is_answered_with_the_one_meant(offline: FakeSystem, 
 
 
 def test_a_plugin_goes_before_what_is_not_here(system: FakeSystem) -> None:
-    program = system.root / "compose"
-    program.write_text('#!/bin/sh\necho "$@"\n')
-    program.chmod(0o755)
-    plugin = {"name": "compose", "abstract": "Several at once", "program": str(program)}
-    system.answers["System.CLIPlugins"] = {"plugins": [plugin]}
+    system.install_plugin("compose", "Several at once", 'echo "$@"')
     assert system.run("compose", "up").stdout == "up\n"
     assert "'container build' is not here" in system.run("build").stderr
 

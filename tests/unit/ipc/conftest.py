@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -157,3 +158,11 @@ async def serving(roots: Roots, handler: Interface) -> AsyncIterator[tuple[Serve
     server = await serve([handler], service=SERVICE, roots=roots)
     async with server:
         yield server, roots.socket(SERVICE)
+
+
+@pytest.fixture
+def public_roots() -> Iterator[Roots]:
+    """Roots that another user could reach if modes did not forbid it."""
+    with tempfile.TemporaryDirectory(prefix="container-test-") as base:
+        os.chmod(base, 0o755)
+        yield Roots("a", f"{base}/run", "i", "l", "c")

@@ -74,7 +74,7 @@ def _supervisor(roots: Roots) -> int | None:
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
-            address.connect(roots.socket(SUPERVISOR), sock.connect)
+            address.connect_service(roots.socket(SUPERVISOR), sock)
             return os.pidfd_open(peer_credentials(sock).pid)
         except OSError:
             return None
