@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from container.api.network import Lease, Network
+from container.ipc import address
 from container.ipc.client import Client
 from container.linux.netns import Namespace
 from container.model.network import AttachmentOptions
@@ -147,7 +150,8 @@ def host(user: str | None, tun_mode: str = "0666") -> Iterator[Helper]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            yield Helper(base, process.pid, user)
+            with _connecting_as(user):
+                yield Helper(base, process.pid, user)
             assert not processes_of(base)
         finally:
             for line in processes_of(base):  # after a failure
@@ -155,6 +159,25 @@ def host(user: str | None, tun_mode: str = "0666") -> Iterator[Helper]:
             process.kill()
             process.wait()
             shutil.rmtree(base)
+
+
+@contextlib.contextmanager
+def _connecting_as(user: str | None) -> Iterator[None]:
+    """Let clients connect as the helper's user: root trusts no other user's server."""
+    if user is None:
+        yield
+        return
+
+    def connect(path: str, sock: Any) -> None:
+        os.seteuid(pwd.getpwnam(user).pw_uid)
+        try:
+            connect_service(path, sock)
+        finally:
+            os.seteuid(0)
+
+    connect_service = address.connect_service
+    with mock.patch.object(address, "connect_service", connect):
+        yield
 
 
 @contextlib.contextmanager
