@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -135,10 +136,14 @@ def test_the_usual_run_root_is_where_only_the_user_may_make_it(public_roots: Roo
 @needs_root
 def test_the_users_runtime_directory_is_found_without_its_variable() -> None:
     own, old = f"/run/user/{NOBODY}", f"/tmp/container-{NOBODY}"
-    script = f"mount -t tmpfs t /run && mkdir -p {own} && chown {NOBODY} {own} && mount -t tmpfs t /tmp && "
-    script += 'eval "$0" && exec "$@"'
-    prefix = ["unshare", "--mount", "sh", "-c", script]
-    assert _usual_run_root(*prefix, "true") == f"{own}/container"
-    left = f"mkdir {old} && touch {old}/{SUPERVISOR} && chown {NOBODY} {old}"
-    assert _usual_run_root(*prefix, left) == old, "a system that was started before is still found"
-    assert _usual_run_root(*prefix, left.replace("chown", ": ")) == f"{own}/container", "a stranger's is not"
+    script = f'mount -t tmpfs t /run && mkdir -p {own} && chown {NOBODY} {own} && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    assert _usual_run_root(*prefix) == f"{own}/container"
+    os.mkdir(old)
+    try:
+        Path(old, SUPERVISOR).touch()
+        assert _usual_run_root(*prefix) == f"{own}/container", "a stranger's is not taken"
+        os.chown(old, NOBODY, -1)
+        assert _usual_run_root(*prefix) == old, "a system that was started before is still found"
+    finally:
+        shutil.rmtree(old)
