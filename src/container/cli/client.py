@@ -117,3 +117,18 @@ def ping(timeout: float = PING_TIMEOUT) -> dict[str, Any]:
     """The API server's health. Raises ContainerError."""
     health: dict[str, Any] = call("System.Ping", timeout=timeout)["health"]
     return health
+
+
+def health(timeout: float = PING_TIMEOUT) -> dict[str, Any] | None:
+    """The API server's health, None when it does not answer.
+
+    Raises ContainerError(unauthenticated): who would answer may be another user, which is no system that is down.
+    """
+    from container.errors import ContainerError, ErrorCode
+
+    try:
+        return ping(timeout)
+    except ContainerError as error:
+        if error.code is ErrorCode.UNAUTHENTICATED:
+            raise
+        return None

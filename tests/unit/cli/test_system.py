@@ -73,3 +73,26 @@ def test_a_start_with_another_app_root_says_that_alone(system: FakeSystem) -> No
     assert said.stderr == (
         "Error: the system already runs with the app root /elsewhere; stop it first: container system stop\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ("list",),
+            ("image", "list"),
+            ("run", "busybox"),
+            ("system", "start"),
+            ("system", "stop"),
+            ("system", "status"),
+        ),
+        *(("system", "version"), ("system", "logs"), ("system", "property", "list"), ("system", "uninstall", "--yes")),
+    ],
+)
+def test_a_run_root_that_others_can_enter_is_an_error_for_every_verb(
+    offline: FakeSystem, words: tuple[str, ...]
+) -> None:
+    (offline.root / "run").chmod(0o755)
+    result = offline.run(*words)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "close it: chmod 700" in result.stderr

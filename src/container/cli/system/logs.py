@@ -8,7 +8,6 @@ import time
 from container.cli import client, output
 from container.cli.spec import Command, Option, Values, flag
 from container.cli.usage import UsageError
-from container.errors import ContainerError
 from container.paths import Roots
 from container.supervisor import servicelog
 
@@ -55,10 +54,8 @@ def run(values: Values) -> int:
 
 
 def _log_root() -> str:
-    try:
-        return str(client.ping()["logRoot"])
-    except (ContainerError, KeyError):
-        return Roots.from_environment().log
+    health = client.health()
+    return Roots.from_environment().log if health is None else str(health["logRoot"])
 
 
 def _files(root: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> list[str]:

@@ -7,17 +7,13 @@ import os
 from container import config
 from container.cli import client, output
 from container.cli.spec import Command, Option, Values
-from container.errors import ContainerError
 from container.paths import Roots
 
 
 def run(values: Values) -> int:
     """Print the configuration in force, with the defaults."""
-    try:
-        health = client.ping()
-    except ContainerError:
-        health = {}
-    if health:
+    health = client.health()
+    if health is not None:
         os.environ.update({"CONTAINER_APP_ROOT": health["appRoot"], "CONTAINER_INSTALL_ROOT": health["installRoot"]})
     output.write(output.render(config.load(Roots.from_environment()), values.format))
     return 0

@@ -80,12 +80,7 @@ def run(values: Values) -> int:
 
 def _running(roots: Roots) -> dict[str, Any] | None:
     """The health of a system that runs already."""
-    if not launch.is_running(roots):
-        return None
-    try:
-        return client.ping()
-    except ContainerError:
-        return None
+    return client.health() if launch.is_running(roots) else None
 
 
 def _tell_accelerator() -> None:

@@ -27,9 +27,8 @@ NOT_RUNNING = "apiserver is not running"
 
 def run(values: Values) -> int:
     """Say whether the API server runs; exit code 1 when it does not."""
-    try:
-        health = client.ping()
-    except ContainerError:
+    health = client.health()
+    if health is None:
         return _down(values.format)
     if values.format != "table":
         output.write(output.render({"status": "running", **health}, values.format))

@@ -58,10 +58,7 @@ def _roots(values: Values) -> Roots:
             os.environ[f"CONTAINER_{name.upper()}_ROOT"] = os.path.abspath(path)
     roots = Roots.from_environment()
     removal.check_owner(roots.run)  # before anything is believed that is said there
-    try:
-        health = client.ping() if launch.is_running(roots) else None
-    except ContainerError:
-        health = None
+    health = client.health() if launch.is_running(roots) else None
     if health is None:
         return roots
     if values.app_root is not None and os.path.realpath(health["appRoot"]) != os.path.realpath(roots.app):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from container import version
 from container.cli import client, output
 from container.cli.spec import Command, Values
-from container.errors import ContainerError
 
 SERVER_TIMEOUT = 2.0
 
@@ -20,10 +19,7 @@ def run(values: Values) -> int:
             "appName": "container",
         }
     ]
-    try:
-        health = client.ping(SERVER_TIMEOUT)
-    except ContainerError:
-        health = None
+    health = client.health(SERVER_TIMEOUT)
     if health is not None:
         items.append(
             {
