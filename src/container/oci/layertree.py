@@ -95,7 +95,7 @@ class LayerTree:
 
         `below` tells what lower layers have as a directory. Call it after the last member.
         """
-        closed = self.hidden() | self.opaque_directories() | self._others.keys()
+        closed = self.hidden() | self.opaque | self.opaque_directories() | self._others.keys()
 
         def stands(directory: bytes) -> bool:
             return directory in self.directories or (directory not in self._others and below(directory))

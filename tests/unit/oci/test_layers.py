@@ -174,6 +174,15 @@ def test_a_whiteout_hides_lower_layers_only(workshop: Workshop) -> None:
     assert index.opaque == {b"dir"}
 
 
+def test_nothing_is_removed_from_a_directory_that_only_an_opaque_mark_names(workshop: Workshop) -> None:
+    lower = workshop.build(tar(directory("dir", 0o700, uid=9), member("dir/x", b""), member("dir/sub/y", b"")))
+    top = tar(member("dir/sub/.wh.y"), member("dir/.wh..wh..opq"), member("dir/.wh.x"), member("dir/sub/.wh..wh..opq"))
+    path, index = workshop.build(top, [lower])
+    found = {name for name in listing(path) if not name.startswith("/.container-")}
+    assert found == {"/", "/dir"}  # overlayfs would show whiteouts in what hides all that is below
+    assert (index.opaque, index.hidden) == ({b"dir"}, frozenset())
+
+
 def test_unlisted_directories_look_as_lower_layers_make_them(workshop: Workshop) -> None:
     lowest = tar(directory("./", 0o700, uid=7, gid=8), directory("srv", 0o750, uid=1), directory("srv/a", 0o705, gid=2))
     middle = tar(directory("srv", 0o711, uid=3), member("other", b""))
